@@ -1,0 +1,25 @@
+"""Errors meant for the user: the command line prints the message alone and exits with 2.
+
+A message names the field, its value, the rule it breaks and the remedy:
+``ConfigError("parallel.tensor=3 must divide model.num_heads=16; use 1, 2, 4, 8 or 16")``.
+"""
+
+
+class RecipeError(Exception):
+    """Base of all errors that a user can mend; never raised itself."""
+
+
+class ConfigError(RecipeError):
+    """A recipe, an override or a command-line value is wrong."""
+
+
+class DataError(RecipeError):
+    """A text source, a dataset or a tokenizer is wrong."""
+
+
+class CheckpointError(RecipeError):
+    """A checkpoint or an exported model is missing, damaged or of another architecture."""
+
+
+class MachineError(RecipeError):
+    """The machine lacks something: disk space, a package, a GPU."""

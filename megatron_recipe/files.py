@@ -1,0 +1,95 @@
+"""Files that are whole or not there: temporary name, fsync, rename. Full disks become a MachineError."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from megatron_recipe.errors import MachineError
+
+
+@contextmanager
+def full_disk_is_an_error(path: Path) -> Iterator[None]:
+    """Turn "no space left" and "quota exceeded" below `path` into a MachineError that says how much is free."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise disk_full(path) from error
+
+
+def disk_full(path: Path) -> MachineError:
+    """The error for a full disk at `path` (which need not exist)."""
+    existing = next(p for p in [path.absolute(), *path.absolute().parents] if p.exists())
+    free = shutil.disk_usage(existing).free
+    return MachineError(
+        f"{path}: the disk is full ({free / 1e6:.0f} MB free on {existing}); "
+        "free some space or choose another folder, then run the same command again: it continues"
+    )
+
+
+def partial_path(path: Path) -> Path:
+    """Where `path` is written until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
+@contextmanager
+def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file that appears as `path` only when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    with full_disk_is_an_error(path):
+        try:
+            with partial.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `path` only when the block ends without an error."""
+    partial = partial_path(path)
+    with full_disk_is_an_error(path):
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            yield partial
+            shutil.rmtree(path, ignore_errors=True)
+            partial.rename(path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented UTF-8 JSON, atomically."""
+    with atomic_file(path) as file:
+        json.dump(value, file, ensure_ascii=False, indent=1)
+        file.write("\n")
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """All complete lines of a JSON-lines file; a line cut off by a kill at the end of the file is left out."""
+    records = []
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n") and line.strip():
+                records.append(json.loads(line))
+    return records
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
