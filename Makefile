@@ -1,0 +1,38 @@
+# Each target sets up what it needs, once: .venv/.complete is written when the set-up ended well, and is older than
+# the files below only after one of them changed.
+SHELL := /bin/bash
+BIN := .venv/bin
+READY := .venv/.complete
+ARGS ?=
+
+.PHONY: help setup demo test check clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    real text -> data -> tokenizer -> training -> Hugging Face model -> report, on this machine"
+	@echo "             (ARGS='--source my.jsonl' uses your own text; ARGS=--help lists the options)"
+	@echo "make test    run the tests            (ARGS='tests/eval -k unigram' runs some)"
+	@echo "make check   ruff (rules and format) and mypy"
+	@echo "make setup   make .venv, which the others do by themselves"
+	@echo "make clean   remove .venv and caches; datasets/, runs/ and exports/ stay"
+
+setup: $(READY)
+
+$(READY): pyproject.toml requirements.lock launch/setup_env.sh launch/image_constraints.py
+	@bash launch/setup_env.sh
+
+demo: $(READY)
+	@$(BIN)/megatron-recipe demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -not -path './datasets/*' -not -path './runs/*' -prune -exec rm -rf {} +
+	@echo "datasets/, runs/ and exports/ were left as they are"
