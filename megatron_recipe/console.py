@@ -35,6 +35,12 @@ def progress(task: str, total: float | None, unit: str) -> Iterator[Callable[...
         yield from _plain_progress(task, total, unit)
 
 
+@contextmanager
+def no_progress() -> Iterator[Callable[..., None]]:
+    """Stands in for `progress` on the ranks that don't print."""
+    yield lambda amount=1, note="": None
+
+
 def _rich_progress(task: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn

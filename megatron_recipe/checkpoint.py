@@ -1,0 +1,177 @@
+"""Checkpoints of a run: Megatron's distributed format, complete or not there, loadable in any parallel layout.
+
+    runs/<name>/checkpoints/step_00000100/     Megatron's files (torch_dist), checksums, and, written last,
+                                checkpoint.json   what is in it
+
+A checkpoint is written below a hidden name and renamed, so a kill at any moment leaves the older ones alone.
+"""
+
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron.core import dist_checkpointing, parallel_state
+from megatron.core.dist_checkpointing.core import CheckpointingException
+from megatron.core.distributed import DistributedDataParallel
+from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
+
+from megatron_recipe.config import Config
+from megatron_recipe.errors import CheckpointError
+from megatron_recipe.files import disk_full, full_disk_is_an_error, partial_path, write_json
+from megatron_recipe.parallel import Ranks, any_rank, barrier
+from megatron_recipe.run_state import RunState
+
+MARKER = "checkpoint.json"
+FORMAT = "megatron-recipe/checkpoint/1"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The parts of a run that a checkpoint holds."""
+
+    model: list[DistributedDataParallel]
+    optimizer: MegatronOptimizer
+    scheduler: OptimizerParamScheduler
+    state: RunState
+
+    def sharded_state(self, *, is_loading: bool) -> dict[str, Any]:
+        """Megatron's description of every tensor: its global name and shape, and this rank's part of it."""
+        names = ["model"] if len(self.model) == 1 else [f"model{index}" for index in range(len(self.model))]
+        sharded: dict[str, Any] = {
+            name: chunk.sharded_state_dict(metadata=_sharding()) for name, chunk in zip(names, self.model, strict=True)
+        }
+        weights = sharded["model"] if len(self.model) == 1 else dict(sharded)
+        sharded["optimizer"] = self.optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=_sharding())
+        sharded["scheduler"] = self.scheduler.state_dict()
+        sharded["run_state"] = self.state.state_dict()
+        return sharded
+
+    def load_state(self, loaded: dict[str, Any]) -> None:
+        """Put what `dist_checkpointing.load` returned for `sharded_state` in place."""
+        for index, chunk in enumerate(self.model):
+            chunk.load_state_dict(loaded["model" if len(self.model) == 1 else f"model{index}"])
+        self.optimizer.load_state_dict(loaded["optimizer"])
+        self.scheduler.load_state_dict(loaded["scheduler"])
+        self.state.load_state_dict(loaded["run_state"])
+
+
+def _sharding() -> dict[str, Any]:
+    """How states are cut: by parameter, so that any layout reads them. A fresh one each time: Megatron changes it."""
+    return {
+        "distrib_optim_sharding_type": "fully_reshardable",
+        "distrib_optim_fully_reshardable_mem_efficient": False,
+        "chained_optim_avoid_prefix": True,
+        "singleton_local_shards": False,
+        "dp_cp_group": parallel_state.get_data_parallel_group(with_context_parallel=True),
+    }
+
+
+def step_folder(checkpoints: Path, step: int) -> Path:
+    """Folder of the checkpoint of a step."""
+    return checkpoints / f"step_{step:08d}"
+
+
+def save_checkpoint(
+    checkpoints: Path, training: Training, config: Config, vocab_size: int, ranks: Ranks, facts: dict[str, Any]
+) -> Path:
+    """Save all of `training` with checksums; `facts` (the losses, say) go into the marker. All ranks call it.
+
+    Raises MachineError when the disk is full: the older checkpoints are then untouched.
+    """
+    folder = step_folder(checkpoints, training.state.step)
+    partial = partial_path(folder)
+    if ranks.is_first:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    barrier()
+    try:
+        with full_disk_is_an_error(folder):
+            dist_checkpointing.save(training.sharded_state(is_loading=False), str(partial), verify_integrity=True)
+    except (CheckpointingException, RuntimeError) as error:
+        # the writer processes report a full disk as text inside an exception of their own
+        if "No space left" in str(error) or shutil.disk_usage(checkpoints).free < 2**20:
+            raise disk_full(folder) from error
+        raise
+    if ranks.is_first:
+        marker = {
+            "format": FORMAT,
+            **training.state.state_dict(),
+            **facts,
+            "vocab_size": vocab_size,
+            "model": config.model.model_dump(mode="json"),
+            "saved": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        write_json(partial / MARKER, marker)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    barrier()
+    return folder
+
+
+def complete_checkpoints(checkpoints: Path) -> list[Path]:
+    """Folders with a marker, oldest first."""
+    return sorted(path.parent for path in checkpoints.glob(f"step_*/{MARKER}"))
+
+
+def prune_checkpoints(checkpoints: Path, keep_last: int) -> None:
+    """Delete all but the newest `keep_last` checkpoints, and what a killed save left behind."""
+    for folder in complete_checkpoints(checkpoints)[:-keep_last]:
+        (folder / MARKER).unlink()  # first of all, so that a kill in the middle leaves nothing that looks whole
+        shutil.rmtree(folder)
+    for leftover in checkpoints.glob(".step_*.partial"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def read_marker(folder: Path) -> dict[str, Any]:
+    """The facts of a checkpoint. Raises CheckpointError where the folder is none, or not a complete one."""
+    path = folder / MARKER
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: not a complete checkpoint (no {MARKER}); checkpoints lie in runs/NAME/checkpoints/step_*"
+        )
+    try:
+        marker: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged ({error}); take an older checkpoint") from error
+    return marker
+
+
+def check_architecture(folder: Path, config: Config, vocab_size: int) -> None:
+    """Raise CheckpointError, naming each difference, if the checkpoint is of another model than `config`'s."""
+    marker = read_marker(folder)
+    saved = {**marker.get("model", {}), "vocab_size": marker.get("vocab_size")}
+    wanted = {**config.model.model_dump(mode="json"), "vocab_size": vocab_size}
+    differences = [
+        f"{name}={saved.get(name)} in the checkpoint, {wanted[name]} in the recipe"
+        for name in wanted
+        # the length of the samples changes no weight
+        if name != "sequence_length_tokens" and saved.get(name) != wanted[name]
+    ]
+    if differences:
+        raise CheckpointError(
+            f"{folder}: a checkpoint of another architecture: {'; '.join(differences)}; "
+            "use its own recipe, or start a new run with another --run-dir"
+        )
+
+
+def load_checkpoint(folder: Path, training: Training, config: Config, vocab_size: int) -> None:
+    """Load a checkpoint, whatever layout wrote it, after verifying its checksums. All ranks call it.
+
+    Raises CheckpointError for another architecture or a damaged file.
+    """
+    check_architecture(folder, config, vocab_size)
+    try:
+        sharded = training.sharded_state(is_loading=True)
+        loaded = dist_checkpointing.load(sharded, str(folder), verify_integrity=True)
+    except (CheckpointingException, OSError, EOFError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(
+            f"{folder}: cannot be read: {type(error).__name__}: {reason}; delete this folder to continue from the "
+            "checkpoint before it"
+        ) from error
+    training.load_state(loaded)
+    training.optimizer.reload_model_params()

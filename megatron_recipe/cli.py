@@ -1,0 +1,110 @@
+"""The one command, `megatron-recipe`. Run: megatron-recipe --help
+
+Every import of a library is inside its command, so that help and checks answer at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from checkpoints_tools.cli import app as convert_app
+from data_prep.cli import app as data_app
+from eval.cli import app as eval_app
+from megatron_recipe import console
+from megatron_recipe.errors import RecipeError
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    name="megatron-recipe",
+    help="Pretrain a 100M-7B GPT from raw text: data, training, export, evaluation, report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data_app, name="data")
+app.add_typer(convert_app, name="convert")
+app.add_typer(eval_app, name="eval")
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be done; do nothing.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change one value of the recipe; may be repeated."),
+]
+
+
+@app.command()
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="A recipe's name, or a YAML file's path.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A run's config.yaml, to repeat or continue that run.")] = None,
+    overrides: Overrides = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Run folder; default runs/RECIPE, or the config's own.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train, or continue a run: the newest checkpoint in the run folder is taken up.
+
+    One process; several are started by torchrun: `torchrun --nproc-per-node 8 launch/pretrain_1b.sh`.
+    """
+    from megatron_recipe.train_command import train_command
+
+    raise typer.Exit(train_command(recipe, config, tuple(overrides or ()), run_dir, dry_run))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Say what this machine has and lacks, and the fix for each. It only reads, so it has no --dry-run."""
+    from megatron_recipe.doctor import print_doctor
+
+    raise typer.Exit(print_doctor(as_json))
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    out: Annotated[Path | None, typer.Option(help="The HTML file; default RUN/report.html.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Write a run's report: one HTML file with curves, data counts, evaluation and samples."""
+    from megatron_recipe.report import report_command
+
+    report_command(run, lang, out, dry_run)
+
+
+@app.command()
+def demo(
+    source: Annotated[
+        list[Path] | None, typer.Option(help="Your own JSONL, parquet or txt; may be repeated.", show_default=False)
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the dataset, the run and the export.")] = "demo",
+    lang: Annotated[str, typer.Option(help="Language of the report: en or zh.")] = "en",
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Go the whole way on a laptop: text, tokenizer, dataset, training, export, evaluation, report."""
+    from megatron_recipe.demo import demo_command
+
+    raise typer.Exit(demo_command(tuple(source or ()), name, lang, tuple(overrides or ()), dry_run))
+
+
+def main() -> None:
+    """Entry point: user errors are one message and exit code 2, Ctrl-C is one line and 130."""
+    from megatron_recipe.quiet import hush_libraries
+
+    hush_libraries()
+    try:
+        app()
+    except RecipeError as error:
+        console.say(f"error: {error}")
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        console.say("interrupted; run the same command again to continue")
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Config → TransformerConfig → GPTModel → Megatron's DistributedDataParallel.
+
+Construction of the model is in `build_gpt` alone: Megatron-Core has marked GPTModel as frozen in favour of
+HybridModel (megatron/core/models/gpt/gpt_model.py), and that is the function to change.
+"""
+
+import math
+from typing import Any
+
+import torch
+from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
+from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from megatron_recipe import cpu_backend, parallel
+from megatron_recipe.config import Config, ModelConfig
+from megatron_recipe.local_layers import RMSNorm, local_layer_spec
+
+
+def padded_vocab_size(vocab_size: int, model: ModelConfig) -> int:
+    """The tokenizer's vocabulary rounded up to a multiple of `model.vocab_multiple_of`."""
+    return -(-vocab_size // model.vocab_multiple_of) * model.vocab_multiple_of
+
+
+def transformer_engine_is_there() -> bool:
+    """Whether Megatron can build its Transformer Engine layers on this machine."""
+    if cpu_backend.is_needed():
+        return False
+    try:
+        import transformer_engine.pytorch  # noqa: F401
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def transformer_config(config: Config) -> TransformerConfig:
+    """Megatron's configuration of the model, its layout and its arithmetic."""
+    model, layout = config.model, config.parallel
+    on_cpu = cpu_backend.is_needed()
+    bf16 = config.precision.dtype == "bf16"
+    init = torch.nn.init.normal_
+    output_std = model.init_std / math.sqrt(2 * model.num_layers)
+    return TransformerConfig(
+        num_layers=model.num_layers,
+        hidden_size=model.hidden_size,
+        ffn_hidden_size=model.ffn_hidden_size,
+        num_attention_heads=model.num_heads,
+        num_query_groups=model.num_kv_groups,
+        kv_channels=model.head_dim,
+        normalization="RMSNorm",
+        layernorm_epsilon=model.norm_epsilon,
+        qk_layernorm=model.qk_norm,
+        gated_linear_unit=True,
+        activation_func=torch.nn.functional.silu,
+        add_bias_linear=False,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        init_method=lambda weight: init(weight, mean=0.0, std=model.init_std),
+        output_layer_init_method=lambda weight: init(weight, mean=0.0, std=output_std),
+        params_dtype=torch.bfloat16 if bf16 else torch.float32,
+        bf16=bf16,
+        pipeline_dtype=torch.bfloat16 if bf16 else torch.float32,
+        tensor_model_parallel_size=layout.tensor,
+        pipeline_model_parallel_size=layout.pipeline,
+        virtual_pipeline_model_parallel_size=parallel.virtual_stages(config),
+        context_parallel_size=layout.context,
+        sequence_parallel=layout.sequence_parallel,
+        use_cpu_initialization=on_cpu,
+        # gloo has no batched point-to-point calls: with them the interleaved schedule is silently wrong
+        batch_p2p_comm=not on_cpu,
+        bias_activation_fusion=not on_cpu,
+        apply_rope_fusion=transformer_engine_is_there(),
+        cross_entropy_loss_fusion=not on_cpu,
+        gradient_accumulation_fusion=False,
+        # the loss is the mean over the tokens of the whole global batch, not the mean of the ranks' means
+        calculate_per_token_loss=True,
+    )
+
+
+def layer_spec(config: TransformerConfig, virtual_stage: int | None) -> ModuleSpec | TransformerBlockSubmodules:
+    """Transformer Engine's layers where it is there, else Megatron's local ones."""
+    if transformer_engine_is_there():
+        from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_with_transformer_engine_spec
+
+        return get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm)
+    layer = local_layer_spec(config.qk_layernorm)
+    num_layers = get_num_layers_to_build(config, virtual_stage)
+    return TransformerBlockSubmodules(layer_specs=[layer] * num_layers, layer_norm=RMSNorm)
+
+
+def build_gpt(config: Config, vocab_size: int, virtual_stage: int | None = None) -> GPTModel:
+    """One pipeline stage of the model (the whole model without pipeline parallelism), on the current device.
+
+    vocab_size: the tokenizer's; the embedding has `padded_vocab_size` rows.
+    """
+    megatron = transformer_config(config)
+    return GPTModel(
+        config=megatron,
+        transformer_layer_spec=layer_spec(megatron, virtual_stage),
+        vocab_size=padded_vocab_size(vocab_size, config.model),
+        max_sequence_length=config.model.sequence_length_tokens,
+        pre_process=parallel.is_first_stage(virtual_stage),
+        post_process=parallel.is_last_stage(virtual_stage),
+        share_embeddings_and_output_weights=config.model.tied_embeddings,
+        position_embedding_type="rope",
+        rotary_base=int(config.model.rope_theta),
+        vp_stage=virtual_stage,
+    )
+
+
+def build_model(config: Config, vocab_size: int, device: torch.device) -> list[DistributedDataParallel]:
+    """All pieces of the model on this rank, ready to train: one, or one for each virtual pipeline stage."""
+    stages: list[Any] = list(range(config.parallel.virtual_stages)) if parallel.virtual_stages(config) else [None]
+    chunks = [build_gpt(config, vocab_size, stage).to(device) for stage in stages]
+    ddp = DistributedDataParallelConfig(
+        grad_reduce_in_fp32=True,
+        use_distributed_optimizer=config.parallel.distributed_optimizer,
+        overlap_grad_reduce=False,
+        check_for_nan_in_grad=False,
+    )
+    wrapped = [
+        DistributedDataParallel(chunk.config, ddp, chunk, disable_bucketing=index > 0)
+        for index, chunk in enumerate(chunks)
+    ]
+    for chunk in wrapped:
+        chunk.broadcast_params()
+    wrapped[0].config.finalize_model_grads_func = finalize_model_grads
+    return wrapped

@@ -1,0 +1,121 @@
+"""torch.distributed and Megatron's process groups: the only file that touches Megatron's global state."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state, tensor_parallel
+
+from megatron_recipe import cpu_backend
+from megatron_recipe.config import Config
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where this process stands among the others."""
+
+    rank: int
+    world_size: int
+    data_rank: int
+    data_size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files that exist once."""
+        return self.rank == 0
+
+
+def world_size_from_environment() -> int:
+    """Processes that torchrun started; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def process_groups(config: Config) -> Iterator[Ranks]:
+    """Start torch.distributed (NCCL on GPUs, gloo on a CPU) and Megatron's groups; end them with the block."""
+    if cpu_backend.is_needed():
+        cpu_backend.install()
+        device = cpu_backend.CPU
+        backend = "gloo"
+    else:
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        torch.cuda.set_device(local_rank)
+        device = torch.device("cuda", local_rank)
+        backend = "cpu:gloo,cuda:nccl"
+    world_size = world_size_from_environment()
+    timeout = timedelta(seconds=config.parallel.timeout_seconds)
+    if world_size > 1:
+        dist.init_process_group(backend, timeout=timeout)
+    else:
+        # a store in memory: a single process needs no port, so two runs on one machine never meet
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
+    try:
+        parallel_state.initialize_model_parallel(
+            tensor_model_parallel_size=config.parallel.tensor,
+            pipeline_model_parallel_size=config.parallel.pipeline,
+            virtual_pipeline_model_parallel_size=virtual_stages(config),
+            context_parallel_size=config.parallel.context,
+            distributed_timeout_minutes=max(1, config.parallel.timeout_seconds // 60),
+        )
+        seed_everything(config.train.seed)
+        yield Ranks(
+            rank=dist.get_rank(),
+            world_size=world_size,
+            data_rank=parallel_state.get_data_parallel_rank(),
+            data_size=parallel_state.get_data_parallel_world_size(),
+            device=device,
+        )
+    finally:
+        parallel_state.destroy_model_parallel()
+        dist.destroy_process_group()
+
+
+def virtual_stages(config: Config) -> int | None:
+    """Megatron's virtual pipeline size: None where stages are not interleaved."""
+    return config.parallel.virtual_stages if config.parallel.virtual_stages > 1 else None
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch and Megatron's random trackers, which differ over tensor and pipeline ranks as Megatron wants."""
+    torch.manual_seed(seed)
+    tensor_parallel.model_parallel_cuda_manual_seed(seed)
+
+
+def is_first_stage(virtual_stage: int | None = None) -> bool:
+    """Whether this rank holds the embedding (of the given virtual stage)."""
+    return parallel_state.is_pipeline_first_stage(ignore_virtual=virtual_stage is None, vp_stage=virtual_stage)
+
+
+def is_last_stage(virtual_stage: int | None = None) -> bool:
+    """Whether this rank computes the loss (of the given virtual stage)."""
+    return parallel_state.is_pipeline_last_stage(ignore_virtual=virtual_stage is None, vp_stage=virtual_stage)
+
+
+def sum_over_data_and_pipeline(values: torch.Tensor) -> torch.Tensor:
+    """Sum `values` over all samples of a step, in place, so that every rank has the result.
+
+    Ranks that are not of the last pipeline stage pass zeros. Tensor-parallel ranks hold equal values already.
+    """
+    dist.all_reduce(values, group=parallel_state.get_data_parallel_group(with_context_parallel=True))
+    if parallel_state.get_pipeline_model_parallel_world_size() > 1:
+        dist.all_reduce(values, group=parallel_state.get_pipeline_model_parallel_group())
+    return values
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` holds on any rank; all ranks get the same answer at the same step."""
+    if dist.get_world_size() == 1:
+        return flag
+    value = torch.tensor([float(flag)], device=device)
+    dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    return bool(value.item())
+
+
+def barrier() -> None:
+    """Wait for all ranks."""
+    dist.barrier()

@@ -1,0 +1,183 @@
+"""Read what a run folder, its datasets and its exports say, without judging or formatting it."""
+
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from megatron_recipe.errors import DataError
+from megatron_recipe.files import read_jsonl
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset of the blend; `manifest` is None where its folder is gone or was never finished."""
+
+    path: str
+    weight: float
+    manifest: Record | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything known about one run; a part that was not made is None or empty.
+
+    `train` and `validation` hold the latest pass over each step (see `latest_pass`); `logged` holds every line.
+    """
+
+    folder: Path
+    config: Record
+    config_text: str
+    environment: Record
+    logged: list[Record]
+    train: list[Record]
+    validation: list[Record]
+    events: list[Record]
+    datasets: list[Dataset]
+    perplexity: Record | None
+    samples: Record | None
+    exports: list[Record]
+
+    def contents(self) -> dict[str, str]:
+        """What was found, part by part, in words."""
+        found = [dataset.path for dataset in self.datasets if dataset.manifest]
+        return {
+            "metrics": f"{len(self.train):,} training and {len(self.validation):,} validation records",
+            "events": f"{len(self.events):,}",
+            "datasets": ", ".join(found) or "none found",
+            "perplexity": "found" if self.perplexity else "not run",
+            "samples": f"{len(self.samples['samples']):,}" if self.samples else "not run",
+            "exports": f"{len(self.exports):,}" if self.exports else "not run",
+        }
+
+
+def read_run(folder: Path) -> Run:
+    """Read the run in `folder`; DataError where it is no run or where one of its files is damaged."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such run folder; `megatron-recipe train` makes runs/<name>")
+    config_file = folder / "config.yaml"
+    if not config_file.is_file():
+        raise DataError(f"{folder} is no run: it has no config.yaml; name a folder made by `megatron-recipe train`")
+    config_text, config = _read_config(config_file)
+    logged = _read_lines(folder / "metrics.jsonl", ("kind", "step", "loss"))
+    latest = latest_pass(logged)
+    return Run(
+        folder=folder,
+        config=config,
+        config_text=config_text,
+        environment=_read_json(folder / "environment.json") or {},
+        logged=logged,
+        train=[record for record in latest if record["kind"] == "train"],
+        validation=[record for record in latest if record["kind"] == "validation"],
+        events=_read_lines(folder / "events.jsonl", ("event",)),
+        datasets=[_read_dataset(entry, folder, config_file) for entry in _dataset_entries(config)],
+        perplexity=_read_json(folder / "eval" / "perplexity.json", "splits", "by_source"),
+        samples=_read_json(folder / "eval" / "samples.json", "samples"),
+        exports=_read_exports(folder),
+    )
+
+
+def latest_pass(records: list[Record]) -> list[Record]:
+    """The records that still count, by step: a resume or a rollback computes some steps again.
+
+    A record at step s makes all earlier ones beyond s void, and the earlier one of its kind at s.
+    """
+    kept: dict[tuple[int, str], Record] = {}
+    newest = -1
+    for record in records:
+        step, kind = record["step"], record["kind"]
+        if step < newest:
+            kept = {key: value for key, value in kept.items() if key[0] <= step}
+        kept[step, kind] = record
+        newest = step
+    return [kept[key] for key in sorted(kept)]
+
+
+def _read_config(path: Path) -> tuple[str, Record]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        config = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{path} is damaged: {error}; restore it from a copy of the run") from error
+    if not isinstance(config, dict):
+        raise DataError(f"{path} holds no configuration (sections such as model and data); restore it from a copy")
+    return text, config
+
+
+def _read_json(path: Path, *required: str) -> Record | None:
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path} is no valid JSON ({error}); delete it and make it again") from error
+    missing = [key for key in required if not isinstance(value, dict) or key not in value]
+    if missing or not isinstance(value, dict):
+        raise DataError(f"{path} lacks {', '.join(missing) or 'its fields'}; delete it and make it again")
+    return value
+
+
+def _read_lines(path: Path, required: tuple[str, ...]) -> list[Record]:
+    if not path.is_file():
+        return []
+    try:
+        records = read_jsonl(path)
+    except ValueError:
+        records = None
+    if records is None or not all(isinstance(r, dict) and all(key in r for key in required) for r in records):
+        raise DataError(
+            f"{path}, line {_damaged_line(path, required)}: damaged, or without {', '.join(required)}; "
+            "only the last line may be cut off: remove the line and write the report again"
+        )
+    return records
+
+
+def _damaged_line(path: Path, required: tuple[str, ...]) -> int:
+    """Number of the first line that is no JSON object with the `required` keys."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line) if line.strip() else dict.fromkeys(required)
+            except ValueError:
+                return number
+            if not isinstance(record, dict) or any(key not in record for key in required):
+                return number
+    raise AssertionError(f"{path}: no damaged line")
+
+
+def _dataset_entries(config: Record) -> list[Record]:
+    data = config.get("data") or {}
+    return list(data.get("datasets") or [])
+
+
+def _read_dataset(entry: Record, folder: Path, config_file: Path) -> Dataset:
+    if not isinstance(entry, dict) or "path" not in entry:
+        raise DataError(f"{config_file}: data.datasets has an entry without path: {entry!r}")
+    path = str(entry["path"])
+    # A relative path is meant from the project folder, which holds runs/; the report may be written from elsewhere.
+    for base in (Path(), folder.absolute().parent.parent):
+        manifest = _read_json(base / path / "manifest.json", "tokenizer", "splits", "counts", "sources")
+        if manifest is not None:
+            return Dataset(path, entry.get("weight", 1.0), manifest)
+    return Dataset(path, entry.get("weight", 1.0), None)
+
+
+def _read_exports(folder: Path) -> list[Record]:
+    """export.json of all exports made from this run's checkpoints, with the `folder` of each; oldest first."""
+    found = []
+    for path in sorted((folder.absolute().parent.parent / "exports").glob("*/export.json")):
+        export = _read_json(path, "source")
+        if export is not None and _comes_from(Path(export["source"]), folder.absolute().name):
+            found.append({**export, "folder": path.parent})
+    return sorted(found, key=lambda export: str(export.get("created", "")))
+
+
+def _comes_from(checkpoint: Path, run_name: str) -> bool:
+    """Whether `checkpoint` is …/<run_name>/checkpoints/…, wherever the project folder has moved since."""
+    parts = checkpoint.parts
+    return any(pair == (run_name, "checkpoints") for pair in itertools.pairwise(parts))

@@ -1,0 +1,71 @@
+"""The command `train`: from its arguments to a run, and from the run to an exit code."""
+
+import os
+import signal
+from pathlib import Path
+
+from megatron_recipe import console
+from megatron_recipe.config import Config
+from megatron_recipe.dataset_facts import read_dataset_facts
+from megatron_recipe.errors import ConfigError
+from megatron_recipe.recipes import load_config, recipe_names
+from megatron_recipe.validation import check_config
+
+
+def train_command(
+    recipe: str | None, config_file: Path | None, overrides: tuple[str, ...], run_dir: Path | None, dry_run: bool
+) -> int:
+    """Run `train`; returns the exit code: 0 at the end or after SIGTERM (resumable), 130 after Ctrl-C."""
+    if (recipe is None) == (config_file is None):
+        raise ConfigError(
+            f"train takes a recipe or --config FILE, one of them; known recipes: {', '.join(recipe_names())}"
+        )
+    config = load_config(recipe or str(config_file), overrides)
+    folder = run_dir or default_run_dir(recipe, config_file)
+    if dry_run:
+        say_plan(config, folder)
+        return 0
+    from megatron_recipe.train import train
+
+    warn_of_idle_gpus()
+    stop = train(config, folder)
+    return 130 if stop.signal is signal.SIGINT else 0
+
+
+def default_run_dir(recipe: str | None, config_file: Path | None) -> Path:
+    """runs/RECIPE, or the folder of a run's own config.yaml."""
+    if config_file is not None and config_file.name == "config.yaml":
+        return config_file.parent
+    return Path("runs") / Path(recipe or str(config_file)).stem
+
+
+def say_plan(config: Config, run_dir: Path) -> None:
+    """Check what can be checked without torch, and say what a run would do."""
+    facts = [read_dataset_facts(Path(dataset.path)) for dataset in config.data.datasets]
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    # whether there is a GPU is not known without torch: its own rules are checked at the start of a run
+    check_config(config, facts, world_size, on_cpu=False)
+    from megatron_recipe.flops import parameter_count
+
+    rows = config.model.vocab_multiple_of
+    parameters = parameter_count(config.model, -(-facts[0].vocab_size // rows) * rows)
+    samples = config.train.steps * config.batch.global_batch_size_samples
+    tokens = samples * config.model.sequence_length_tokens
+    available = sum(fact.tokens("train") for fact in facts)
+    console.say(
+        f"would train {parameters:,} parameters for {config.train.steps:,} steps, {tokens:,} tokens "
+        f"({tokens / available:.1f} epochs of {available:,}), into {run_dir}"
+    )
+
+
+def warn_of_idle_gpus() -> None:
+    """Say so when GPUs would stay idle: torchrun starts one process unless told otherwise."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if gpus > local_processes:
+        console.warn(
+            f"{gpus} GPUs are visible and {local_processes} used; start with torchrun --nproc-per-node gpu, "
+            "or set PET_NPROC_PER_NODE=gpu"
+        )
