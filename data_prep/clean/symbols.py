@@ -1,0 +1,73 @@
+"""Drops documents that are not prose: tables of numbers, markup, ASCII art, encoded data."""
+
+import re
+
+from datatrove.data import Document
+from datatrove.pipeline.filters.base_filter import BaseFilter
+
+_LETTERS = re.compile(r"[^\W\d_]+")
+_DIGITS = re.compile(r"\d+")
+_TAGS = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>|\{\{.*?\}\}|\[!\[.*?\]\(.*?\)|https?://\S+")
+_HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_LONG_RUN = re.compile(rf"[^\s{_HAN}，。、；：！？（）《》“”]{{60,}}")
+
+
+class SymbolFilter(BaseFilter):
+    """Drop documents by the make-up of their characters; every share is of the characters that are not white space.
+
+    Letters are Unicode letters, so a Chinese character is a letter. Numbers measured on installed documentation: prose
+    has 0.7 to 0.85 letters, doctest-laden docstrings 0.55 to 0.7, tables of numbers and rulers of dashes under 0.4.
+
+    Args:
+        min_letters: least share of letters (`few_letters`).
+        max_digits: greatest share of digits (`many_digits`).
+        max_markup: greatest share inside tags, templates, image links and addresses (`markup`).
+        max_long_runs: greatest share in runs of 60 or more characters without a space, which are encoded data, rulers
+            and minified code (`encoded`). Chinese text, which has no spaces, does not count as a run.
+        max_symbol_lines: greatest share of lines, empty ones left out, with more symbols than letters and digits: ASCII
+            art and rulers (`symbol_lines`).
+    """
+
+    name = "🔣 Symbols"
+
+    def __init__(
+        self,
+        min_letters: float = 0.5,
+        max_digits: float = 0.3,
+        max_markup: float = 0.4,
+        max_long_runs: float = 0.25,
+        max_symbol_lines: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.min_letters = min_letters
+        self.max_digits = max_digits
+        self.max_markup = max_markup
+        self.max_long_runs = max_long_runs
+        self.max_symbol_lines = max_symbol_lines
+
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        text = doc.text
+        characters = max(sum(map(len, text.split())), 1)
+        letters, digits = _covered(_LETTERS, text), _covered(_DIGITS, text)
+        if digits > self.max_digits * characters:
+            return False, "many_digits"
+        if _covered(_TAGS, text) > self.max_markup * characters:
+            return False, "markup"
+        if _covered(_LONG_RUN, text) > self.max_long_runs * characters:
+            return False, "encoded"
+        if letters < self.min_letters * characters:
+            return False, "few_letters"
+        if _symbol_lines(text) > self.max_symbol_lines:
+            return False, "symbol_lines"
+        return True
+
+
+def _covered(pattern: re.Pattern[str], text: str) -> int:
+    """Characters of `text` inside matches of `pattern`."""
+    return sum(map(len, pattern.findall(text)))
+
+
+def _symbol_lines(text: str) -> float:
+    lines = [line for line in text.splitlines() if line.strip()]
+    symbols = sum(1 for line in lines if 2 * sum(map(str.isalnum, line)) < len(line.replace(" ", "")))
+    return symbols / max(len(lines), 1)

@@ -1,0 +1,121 @@
+"""Trains a SentencePiece BPE tokenizer that loses nothing (Sennrich et al. 2016; Kudo and Richardson 2018).
+
+Every character that is not in the alphabet is spelled in bytes (byte fallback), text is not normalised, no space is
+added or removed, and digits stand alone, so that numbers are read digit by digit.
+"""
+
+import collections
+import io
+import random
+import re
+from collections.abc import Iterable, Iterator
+
+from data_prep.tokenizers.sentencepiece_tokenizer import EOD_PIECE, UNKNOWN_PIECE
+from megatron_recipe.errors import DataError
+
+RESERVED_PIECES = 258
+"""<|unk|>, <|end_of_document|> and 256 bytes."""
+MAX_COVERAGE = 0.9999
+MAX_ALPHABET_SHARE = 0.5
+PIECE_CHARACTERS = 4000
+# SentencePiece leaves out every training sentence with one of these: NUL, its two separators (tab and U+2585), and it
+# would take U+2581 for a space
+_RESERVED_CHARACTERS = re.compile("[\0\t\u2581\u2585]+")
+
+
+def sample(texts: Iterable[str], max_characters: int, seed: int) -> list[str]:
+    """A random sample of about `max_characters` characters in pieces of at most PIECE_CHARACTERS, in one pass.
+
+    Reservoir sampling (algorithm R, Vitter 1985) over the pieces, so that long documents count by their length and
+    memory is bounded whatever comes.
+    """
+    generator = random.Random(seed)
+    capacity = max(max_characters // PIECE_CHARACTERS, 1)
+    reservoir: list[str] = []
+    characters = 0
+    for seen, piece in enumerate(_pieces(texts), 1):
+        if characters < max_characters:
+            reservoir.append(piece)
+            characters += len(piece)
+            capacity = len(reservoir)
+        elif (place := generator.randrange(seen)) < capacity:
+            reservoir[place] = piece
+    return reservoir
+
+
+def _pieces(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for start in range(0, len(text), PIECE_CHARACTERS):
+            yield from filter(None, _RESERVED_CHARACTERS.split(text[start : start + PIECE_CHARACTERS]))
+
+
+def character_coverage(pieces: Iterable[str], vocab_size: int) -> float:
+    """The share of the text's characters that the alphabet should cover, for SentencePiece's `character_coverage`.
+
+    SentencePiece keeps the most frequent characters until this share is reached, and each takes one piece. Chinese has
+    thousands: 30,000 idioms use some 6,800 characters, more than a vocabulary of 4,096 has room for. So the alphabet
+    may take at most half of the pieces that are free: rarer characters cost three byte pieces each, and the other half
+    is left for merges, which is what makes English, and frequent Chinese words, short. With 64,000 pieces the limit of
+    0.9999 is what holds, and leaves out only characters seen once or twice.
+    """
+    counts = collections.Counter[str]()
+    for piece in pieces:
+        counts.update(piece)
+    total = sum(counts.values())
+    allowed = max(int((vocab_size - RESERVED_PIECES) * MAX_ALPHABET_SHARE), 1)
+    if len(counts) <= allowed:
+        return min(MAX_COVERAGE, 1.0)
+    covered = sum(count for _, count in counts.most_common(allowed))
+    return min(MAX_COVERAGE, covered / total)
+
+
+def train_bpe(pieces: list[str], vocab_size: int) -> bytes:
+    """Train on `pieces` and return the content of a ``tokenizer.model``. The same pieces give the same bytes.
+
+    Raises:
+        DataError: there is no text, it does not support so many pieces, or its alphabet does not fit in them.
+    """
+    import sentencepiece
+
+    if not pieces:
+        raise DataError("there is no text to train a tokenizer on: the training split is empty")
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(pieces),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=vocab_size,
+            character_coverage=character_coverage(pieces, vocab_size),
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            add_dummy_prefix=False,
+            split_digits=True,
+            allow_whitespace_only_pieces=True,
+            unk_id=0,
+            unk_piece=UNKNOWN_PIECE,
+            unk_surface="\ufffd",
+            control_symbols=[EOD_PIECE],
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            max_sentence_length=8 * PIECE_CHARACTERS,
+            num_threads=1,  # BPE training gains nothing from more
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise _explained(str(error), vocab_size) from error
+    return model.getvalue()
+
+
+def _explained(message: str, vocab_size: int) -> Exception:
+    """SentencePiece's two complaints about the size of the vocabulary in our words; any other as it is."""
+    if match := re.search(r"too high .* value <= (\d+)", message):
+        return DataError(
+            f"vocab_size={vocab_size} is more than the training text supports: the largest that works is "
+            f"{match[1]}; lower --vocab-size or give more text"
+        )
+    if match := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return DataError(f"vocab_size={vocab_size} is too small for the text's alphabet; give at least {match[1]}")
+    return RuntimeError(message)
