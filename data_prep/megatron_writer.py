@@ -32,7 +32,7 @@ from megatron_recipe.errors import DataError
 MAGIC = b"MMIDIDX\x00\x00"
 VERSION = 1
 HEADER = struct.Struct("<9sQBQQ")
-DTYPE_CODES = {np.dtype(np.int32): 4, np.dtype(np.uint16): 8}
+DTYPE_CODES: dict[np.dtype, int] = {np.dtype(np.int32): 4, np.dtype(np.uint16): 8}
 UINT16_BELOW_VOCAB_SIZE = 65_500
 
 
@@ -120,9 +120,10 @@ def read_index(path: Path) -> Index:
     if len(content) < HEADER.size or not content.startswith(MAGIC):
         raise DataError(f"{path}: not a Megatron index (it must start with MMIDIDX); write the dataset again")
     _, version, code, num_sequences, num_bounds = HEADER.unpack_from(content)
-    types = {code: dtype for dtype, code in DTYPE_CODES.items()}
+    types = {number: dtype for dtype, number in DTYPE_CODES.items()}
     if version != VERSION or code not in types:
         raise DataError(f"{path}: version {version} with type code {code}; known are version 1 with 4 or 8")
+    dtype: np.dtype = types[code]
     expected = HEADER.size + 12 * num_sequences + 8 * num_bounds
     if len(content) != expected:
         raise DataError(
@@ -131,7 +132,7 @@ def read_index(path: Path) -> Index:
     lengths = np.frombuffer(content, np.int32, num_sequences, HEADER.size)
     pointers = np.frombuffer(content, np.int64, num_sequences, HEADER.size + 4 * num_sequences)
     bounds = np.frombuffer(content, np.int64, num_bounds, HEADER.size + 12 * num_sequences)
-    return Index(types[code], lengths, pointers, bounds)
+    return Index(dtype, lengths, pointers, bounds)
 
 
 def read_tokens(prefix: Path) -> tuple[Index, npt.NDArray[np.integer]]:

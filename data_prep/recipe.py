@@ -24,7 +24,7 @@ class DataRecipe:
     """Pieces of the tokenizer, with its 2 special and 256 byte pieces."""
     validation_share: float = 0.02
     """Share of the documents held out; raised for small corpora (split.py says how far)."""
-    min_characters: int = 30
+    min_characters: int = 20
     """Documents with fewer characters, white space left out, are dropped; 1 keeps all but empty ones."""
     near_threshold: float = 0.8
     """Jaccard similarity of character shingles from which a document counts as a copy; 1.0 removes equal sets only."""

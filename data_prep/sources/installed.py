@@ -5,10 +5,8 @@ Licence texts come with their real repetition: the same MIT and Apache texts hun
 """
 
 import ast
-import functools
 import hashlib
 import importlib.metadata
-import inspect
 import platform
 import sysconfig
 import warnings
@@ -23,10 +21,12 @@ DOCUMENTATION_SUFFIXES = (".md", ".rst", ".txt")
 LICENCE_NAMES = ("license", "licence", "copying", "notice", "authors")
 MAX_PYTHON_FILE_BYTES = 400_000  # larger modules are generated tables
 MAX_PYTHON_BYTES = 5_000_000  # read from one distribution: parsing is what takes the time
-MAX_DOCSTRING_CHARACTERS = 700_000  # taken from one distribution, so that no library is the corpus
+MAX_DOCSTRING_CHARACTERS = 600_000  # taken from one distribution, so that no library is the corpus
 MAX_DOCUMENTATION_CHARACTERS = 500_000
 MAX_DOCUMENTATION_FILE_BYTES = 1_000_000
 MIN_DOCSTRING_CHARACTERS = 200  # of a module; most of the shorter ones are one-line remarks
+
+_Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class InstalledText(BaseReader):
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         if data:
             yield from data
-        for distribution in list_distributions()[rank::world_size]:
+        for distribution in find_distributions(rank, world_size):
             for document in read_distribution(distribution):
                 self.update_doc_stats(document)
                 yield document
@@ -60,13 +60,14 @@ def list_versions() -> list[str]:
     return [*sorted(installed), f"python {platform.python_version()}"]
 
 
-def list_distributions() -> list[Distribution]:
-    """The standard library and every installed distribution, in the order of their names."""
-    found: dict[str, Distribution] = {}
-    for distribution in importlib.metadata.distributions():
-        if distribution.name.lower() not in found:
-            found[distribution.name.lower()] = _describe(distribution)
-    return [_standard_library(), *(found[name] for name in sorted(found))]
+def find_distributions(rank: int = 0, world_size: int = 1) -> Iterator[Distribution]:
+    """Every `world_size`-th distribution in the order of their names; the standard library is the first."""
+    found = {distribution.name.lower(): distribution for distribution in importlib.metadata.distributions()}
+    if rank == 0:
+        yield _standard_library()
+    for number, name in enumerate(sorted(found), 1):
+        if number % world_size == rank:
+            yield _describe(found[name])
 
 
 def read_distribution(distribution: Distribution) -> Iterator[Document]:
@@ -87,24 +88,29 @@ def read_distribution(distribution: Distribution) -> Iterator[Document]:
 
 
 def docstrings(source: str, module: str) -> str:
-    """The docstrings of a module, its classes and functions, each below its dotted name; "" if it does not parse."""
+    """The docstrings of a module, its classes and functions; "" if there are none or the source does not parse.
+
+    Each stands below its name, with the names of a function's parameters: ``Path.rename(self, target)``.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's strings
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
-    return "\n\n\n".join(_walk(tree, module))
+    return "\n\n\n".join(_walk(tree, module, ""))
 
 
-def _walk(node: ast.AST, name: str) -> Iterator[str]:
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        text = ast.get_docstring(node)
-        if text:
-            yield f"{name}\n\n{inspect.cleandoc(text)}"
-        for child in node.body:
-            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                yield from _walk(child, f"{name}.{child.name}")
+def _walk(node: ast.Module | _Definition, heading: str, prefix: str) -> Iterator[str]:
+    text = ast.get_docstring(node)
+    if text:
+        yield f"{heading}\n\n{text}"
+    for child in node.body:
+        if isinstance(child, ast.ClassDef):
+            yield from _walk(child, f"class {prefix}{child.name}", f"{prefix}{child.name}.")
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            parameters = ", ".join(argument.arg for argument in [*child.args.args, *child.args.kwonlyargs])
+            yield from _walk(child, f"{prefix}{child.name}({parameters})", f"{prefix}{child.name}.")
 
 
 def _documentation(files: list[tuple[str, Path]]) -> Iterator[tuple[str, str, str]]:
@@ -164,13 +170,13 @@ def _licence(metadata: importlib.metadata.PackageMetadata) -> str:
     """The licence expression, the License line, or the classifier; "unknown" if there is none."""
     expression = metadata.get("License-Expression") or metadata.get("License") or ""
     first_line = expression.strip().partition("\n")[0]
-    if first_line and first_line != "UNKNOWN" and len(first_line) <= 80:
+    # some put the whole text there, which begins with a copyright line
+    if first_line and len(first_line) <= 60 and not {"UNKNOWN", "Copyright"} & set(first_line.split()):
         return first_line
     classifiers = [c for c in metadata.get_all("Classifier") or () if c.startswith("License :: ")]
     return classifiers[0].rpartition(" :: ")[2] if classifiers else "unknown"
 
 
-@functools.cache
 def _standard_library() -> Distribution:
     root = Path(sysconfig.get_paths()["stdlib"])
     left_out = {"site-packages", "dist-packages", "test", "tests", "idlelib", "__pycache__"}

@@ -114,8 +114,8 @@ class LocalText(BaseReader):
 
 
 def _document(record: dict[str, Any], place: str, source: str, text_field: str) -> Document:
-    inner = record.get("metadata") if isinstance(record.get("metadata"), dict) else {}
-    known = {**inner, **record}
+    inner = record.get("metadata")
+    known = {**inner, **record} if isinstance(inner, dict) else record
     metadata = {key: str(known[key]) for key in ("source", "category", "license", "language") if known.get(key)}
     metadata = {"source": source, "license": "unknown"} | metadata
     text = record.get(text_field)
@@ -217,15 +217,15 @@ def _decode(content: bytes, path: Path, offset: int) -> str:
         ) from None
 
 
-def open_binary(path: Path) -> IO[bytes]:
+def open_binary(path: Path) -> io.BufferedIOBase:
     """Open a file for reading its unpacked bytes, by its suffix."""
     match path.suffix.lower():
         case ".gz":
-            return gzip.open(path, "rb")  # type: ignore[return-value]
+            return gzip.open(path, "rb")
         case ".xz":
             return lzma.open(path, "rb")
         case ".zst":
-            return io.BufferedReader(_ZstdFile(path.open("rb")), buffer_size=1 << 20)  # type: ignore[return-value]
+            return io.BufferedReader(_ZstdFile(path.open("rb")), buffer_size=1 << 20)
         case _:
             return path.open("rb")
 
@@ -238,7 +238,7 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield line
 
 
-def _whole(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+def _whole(path: Path, file: io.BufferedIOBase) -> Iterator[bytes]:
     """The lines of a file; a damaged or truncated one is an error at the end of what can be read."""
     try:
         yield from file
