@@ -1,0 +1,127 @@
+"""The README.md of an exported model: what it is, what it was trained on, how it was proved, how to use it."""
+
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from checkpoints_tools.weight_map import megatron_shapes
+from megatron_recipe.files import read_jsonl
+
+if TYPE_CHECKING:
+    from checkpoints_tools.to_hf import ExportPlan
+
+CARD = """---
+library_name: transformers
+pipeline_tag: text-generation
+{languages}tags:
+- pretrained
+- megatron-core
+---
+# {name}
+
+A base model of {parameters:,} parameters, pretrained from scratch on Megatron-Core with megatron-recipe. It continues
+text; it was not tuned to follow instructions.
+
+基础模型，{parameters:,} 个参数，用 megatron-recipe 在 Megatron-Core 上从零预训练。它续写文本，未做指令微调。
+
+| | |
+|---|---|
+{facts}
+
+## Training data / 训练数据
+
+| source / 来源 | licence / 许可 | language / 语言 | documents / 文档数 | MB |
+|---|---|---|---:|---:|
+{sources}
+
+## Checks / 验证
+
+{checks}
+
+## Use / 用法
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("{name}")
+tokenizer = AutoTokenizer.from_pretrained("{name}")
+tokens = tokenizer("The", return_tensors="pt")
+print(tokenizer.decode(model.generate(**tokens, max_new_tokens=40)[0], skip_special_tokens=True))
+```
+
+Training documents end with `{eod}` (id {eod_id}); generation stops there. Text that spells this token is ordinary text
+to the tokenizer. 训练文档以 `{eod}`（id {eod_id}）结尾，生成到此为止；文本里写出的同名字符按普通文本处理。
+"""
+
+
+def model_card(plan: "ExportPlan", export: dict[str, Any], name: str) -> str:
+    """The card of an export as Markdown. export: what export.json says."""
+    sources = plan.manifest.get("sources", [])
+    languages = sorted({code for source in sources if (code := source.get("language")) and len(code) == 2})
+    tokenizer = plan.manifest["tokenizer"]
+    parameters = sum(prod(shape) for shape in megatron_shapes(plan.shape).values())
+    return CARD.format(
+        name=name,
+        parameters=parameters,
+        languages="language:\n" + "".join(f"- {code}\n" for code in languages) if languages else "",
+        facts="\n".join(f"| {label} | {value} |" for label, value in facts(plan).items()),
+        sources="\n".join(source_row(source) for source in sources) or "| not recorded | | | | |",
+        checks="\n".join(f"- {line}" for line in checks(export)),
+        eod=tokenizer.get("eod_piece", "<|end_of_document|>"),
+        eod_id=tokenizer["eod_id"],
+    )
+
+
+def facts(plan: "ExportPlan") -> dict[str, str]:
+    """Label → value of the card's first table; what the checkpoint does not say is left out."""
+    model, found = plan.model, plan.facts
+    head_count = f"{model.num_heads} × {model.head_dim}, {model.num_kv_groups} key-value groups"
+    rows = {
+        "layers / 层数": model.num_layers,
+        "hidden, feed-forward / 隐藏层、前馈层": f"{model.hidden_size}, {model.ffn_hidden_size} (SwiGLU)",
+        "heads / 注意力头": head_count,
+        "vocabulary / 词表": f"{found['vocab_size']:,}, SentencePiece BPE with byte fallback",
+        "sequence length / 序列长度": f"{model.sequence_length_tokens:,} tokens",
+        "weights / 权重": plan.dtype_name,
+        "step / 步数": f"{found['step']:,}",
+    }
+    if "tokens" in found:
+        rows["training tokens / 训练 token 数"] = f"{found['tokens']:,}"
+    held_out = last_validation(plan.checkpoint.parent.parent / "metrics.jsonl", found["step"])
+    if held_out:
+        rows["held-out loss / 留出损失"] = f"{held_out['loss']:.4f} nats per token at step {held_out['step']:,}"
+    return {label: str(value) for label, value in rows.items()}
+
+
+def last_validation(metrics: Path, step: int) -> dict[str, Any] | None:
+    """The newest validation record of a run up to a step; None without the run's metrics."""
+    if not metrics.is_file():
+        return None
+    records = [one for one in read_jsonl(metrics) if one.get("kind") == "validation" and one["step"] <= step]
+    return records[-1] if records else None
+
+
+def source_row(source: dict[str, Any]) -> str:
+    """One source of the dataset's manifest as a table row."""
+    documents, size = source.get("documents"), source.get("bytes")
+    cells = [str(source.get(key, "")) for key in ("name", "license", "language")]
+    cells += [f"{documents:,}" if documents is not None else "", f"{size / 1e6:,.1f}" if size is not None else ""]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def checks(export: dict[str, Any]) -> list[str]:
+    """Sentences on what was proved of this export."""
+    comparison, tokenizer = export["comparison"], export["tokenizer"]
+    lines = ["logits: not compared (exported with --no-compare) / 未比较 logits"]
+    if comparison:
+        lines = [
+            f"logits against Megatron-Core in FP32, {comparison['tokens']:,} held-out tokens: largest difference "
+            f"{comparison['max_abs_difference']:.1g}, best token equal on {comparison['top1_agreement']:.2%} / "
+            f"与 Megatron-Core 的 FP32 logits 最大差 {comparison['max_abs_difference']:.1g}，"
+            f"首选 token 一致率 {comparison['top1_agreement']:.2%}"
+        ]
+    lines.append(
+        f"token ids equal to SentencePiece's on all {tokenizer['documents']:,} held-out documents / "
+        f"全部 {tokenizer['documents']:,} 篇留出文档的 token id 与 SentencePiece 相同"
+    )
+    return lines

@@ -1,0 +1,212 @@
+"""Megatron ↔ Hugging Face weights of Llama-like models: one table of names and layouts, used in both directions.
+
+Layouts (checked bitwise both ways in tests/checkpoints_tools/test_weight_map.py):
+- linear_qkv keeps, for each key-value group, the rows of its query heads, then its key, then its value
+  (megatron/core/transformer/attention.py); Hugging Face has three matrices, heads in the same order;
+- linear_fc1 is [gate; up] (megatron/core/transformer/mlp.py);
+- rotary embeddings rotate halves in both (Megatron's rotary_interleaved=False), so no rows are permuted;
+- Megatron pads the vocabulary so that matrix products stay aligned; the padding is cut off here.
+With q/k norms the model is Hugging Face's Qwen3, which is Llama plus exactly those; without, it is Llama.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, cat
+
+from megatron_recipe.errors import CheckpointError
+
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What defines the names and shapes of a model's weights."""
+
+    num_layers: int
+    hidden_size: int
+    ffn_hidden_size: int
+    num_heads: int
+    num_kv_groups: int
+    head_dim: int
+    vocab_size: int  # the tokenizer's, without padding
+    tied_embeddings: bool
+    qk_norm: bool = False
+
+
+def split_qkv(qkv: Tensor, shape: ModelShape) -> tuple[Tensor, ...]:
+    """[(heads + 2 groups) × head_dim, hidden] → q [heads × head_dim, hidden], k and v [groups × head_dim, hidden]."""
+    queries = shape.num_heads // shape.num_kv_groups
+    grouped = qkv.reshape(shape.num_kv_groups, queries + 2, shape.head_dim, -1)
+    parts = (grouped[:, :queries], grouped[:, queries : queries + 1], grouped[:, queries + 1 :])
+    return tuple(part.reshape(-1, qkv.shape[-1]) for part in parts)
+
+
+def join_qkv(parts: tuple[Tensor, ...], shape: ModelShape) -> Tensor:
+    """The inverse of `split_qkv`."""
+    hidden = parts[0].shape[-1]
+    grouped = [part.reshape(shape.num_kv_groups, -1, shape.head_dim, hidden) for part in parts]
+    return cat(grouped, dim=1).reshape(-1, hidden)
+
+
+def split_halves(gate_up: Tensor, shape: ModelShape) -> tuple[Tensor, ...]:
+    """[2 × ffn, hidden] → gate and up, [ffn, hidden] each."""
+    return gate_up.chunk(2)
+
+
+def join_halves(parts: tuple[Tensor, ...], shape: ModelShape) -> Tensor:
+    """The inverse of `split_halves`."""
+    return cat(parts)
+
+
+def keep(weight: Tensor, shape: ModelShape) -> tuple[Tensor, ...]:
+    """One weight that both sides hold alike."""
+    return (weight,)
+
+
+def keep_joined(parts: tuple[Tensor, ...], shape: ModelShape) -> Tensor:
+    """The inverse of `keep`."""
+    return parts[0]
+
+
+def cut_vocabulary(weight: Tensor, shape: ModelShape) -> tuple[Tensor, ...]:
+    """[padded vocabulary, hidden] → [vocabulary, hidden]."""
+    return (weight[: shape.vocab_size],)
+
+
+class Row(NamedTuple):
+    """One Megatron weight and the Hugging Face weights it becomes."""
+
+    megatron: str
+    hf: tuple[str, ...]
+    split: Callable[[Tensor, ModelShape], tuple[Tensor, ...]] = keep
+    join: Callable[[tuple[Tensor, ...], ModelShape], Tensor] = keep_joined
+
+
+MODEL_ROWS = (
+    Row("embedding.word_embeddings.weight", ("model.embed_tokens.weight",), cut_vocabulary),
+    Row("decoder.final_layernorm.weight", ("model.norm.weight",)),
+)
+UNTIED_ROWS = (Row("output_layer.weight", ("lm_head.weight",), cut_vocabulary),)
+LAYER_ROWS = (
+    Row("self_attention.linear_qkv.layer_norm_weight", ("input_layernorm.weight",)),
+    Row(
+        "self_attention.linear_qkv.weight",
+        ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
+        split_qkv,
+        join_qkv,
+    ),
+    Row("self_attention.linear_proj.weight", ("self_attn.o_proj.weight",)),
+    Row("mlp.linear_fc1.layer_norm_weight", ("post_attention_layernorm.weight",)),
+    Row("mlp.linear_fc1.weight", ("mlp.gate_proj.weight", "mlp.up_proj.weight"), split_halves, join_halves),
+    Row("mlp.linear_fc2.weight", ("mlp.down_proj.weight",)),
+)
+QK_NORM_ROWS = (
+    Row("self_attention.q_layernorm.weight", ("self_attn.q_norm.weight",)),
+    Row("self_attention.k_layernorm.weight", ("self_attn.k_norm.weight",)),
+)
+# Transformer Engine fuses the norms into the matrices behind them; checkpoints always use those names, a local
+# model's own state dict does not.
+LOCAL_NORM_NAMES = {
+    ".input_layernorm.weight": ".self_attention.linear_qkv.layer_norm_weight",
+    ".pre_mlp_layernorm.weight": ".mlp.linear_fc1.layer_norm_weight",
+}
+
+
+def rows(shape: ModelShape) -> list[Row]:
+    """The table for every weight of a model of this shape."""
+    per_layer = LAYER_ROWS + (QK_NORM_ROWS if shape.qk_norm else ())
+    table = [*MODEL_ROWS, *(() if shape.tied_embeddings else UNTIED_ROWS)]
+    for layer in range(shape.num_layers):
+        table += [
+            row._replace(
+                megatron=f"decoder.layers.{layer}.{row.megatron}",
+                hf=tuple(f"model.layers.{layer}.{name}" for name in row.hf),
+            )
+            for row in per_layer
+        ]
+    return table
+
+
+def megatron_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
+    """Shapes of the Megatron weights; the vocabulary without its padding."""
+    hidden, heads = shape.hidden_size, shape.num_heads * shape.head_dim
+    by_ending = {
+        "word_embeddings.weight": (shape.vocab_size, hidden),
+        "output_layer.weight": (shape.vocab_size, hidden),
+        "linear_qkv.weight": (heads + 2 * shape.num_kv_groups * shape.head_dim, hidden),
+        "linear_proj.weight": (hidden, heads),
+        "linear_fc1.weight": (2 * shape.ffn_hidden_size, hidden),
+        "linear_fc2.weight": (hidden, shape.ffn_hidden_size),
+        "q_layernorm.weight": (shape.head_dim,),
+        "k_layernorm.weight": (shape.head_dim,),
+        "norm_weight": (hidden,),
+        "final_layernorm.weight": (hidden,),
+    }
+    return {row.megatron: next(v for end, v in by_ending.items() if row.megatron.endswith(end)) for row in rows(shape)}
+
+
+def with_fused_norm_names(weights: Weights) -> dict[str, Tensor]:
+    """The weights under the names that Transformer Engine and the checkpoints use."""
+    renamed = {}
+    for name, weight in weights.items():
+        for local, fused in LOCAL_NORM_NAMES.items():
+            name = name.replace(local, fused)
+        renamed[name] = weight
+    return renamed
+
+
+def check_weights(weights: Weights, shape: ModelShape) -> None:
+    """Raise CheckpointError unless these are the weights of a model of this shape; the vocabulary may be padded."""
+    wanted = megatron_shapes(shape)
+    missing, surplus = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
+    if missing or surplus:
+        parts = [
+            f"{word} {names[0]} ({len(names)} in all)"
+            for word, names in (("lacks", missing), ("has", surplus))
+            if names
+        ]
+        raise CheckpointError(
+            f"not the weights of a Llama-like model with {shape}: the checkpoint {' and '.join(parts)}; "
+            "only models of `megatron-recipe train` can be converted"
+        )
+    for row in rows(shape):
+        name, expected, found = row.megatron, wanted[row.megatron], tuple(weights[row.megatron].shape)
+        padded = row.split is cut_vocabulary and found[1:] == expected[1:] and found[0] > expected[0]
+        if found != expected and not padded:
+            raise CheckpointError(
+                f"{name} has shape {list(found)}, but {list(expected)} was expected of {shape}; "
+                "the checkpoint's weights and its description don't belong together"
+            )
+
+
+def megatron_to_hf(weights: Weights, shape: ModelShape) -> dict[str, Tensor]:
+    """Hugging Face weights (views where the layout allows) of a whole Megatron model.
+
+    weights: of every layer, not sharded, under either spec's norm names.
+    Raises CheckpointError where names or shapes are not those of `shape`.
+    """
+    weights = with_fused_norm_names(weights)
+    check_weights(weights, shape)
+    result: dict[str, Tensor] = {}
+    for row in rows(shape):
+        result.update(zip(row.hf, row.split(weights[row.megatron], shape), strict=True))
+    return result
+
+
+def hf_to_megatron(weights: Weights, shape: ModelShape, padded_vocab_size: int) -> dict[str, Tensor]:
+    """Megatron weights of a Hugging Face model, vocabulary padded with zero rows.
+
+    Raises CheckpointError for a missing weight.
+    """
+    result: dict[str, Tensor] = {}
+    for row in rows(shape):
+        missing = [name for name in row.hf if name not in weights]
+        if missing:
+            raise CheckpointError(f"the Hugging Face model lacks {missing[0]}: it is not Llama-like with {shape}")
+        joined = row.join(tuple(weights[name] for name in row.hf), shape)
+        if row.split is cut_vocabulary:
+            joined = cat([joined, joined.new_zeros(padded_vocab_size - shape.vocab_size, joined.shape[1])])
+        result[row.megatron] = joined
+    return result

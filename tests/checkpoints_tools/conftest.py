@@ -1,0 +1,38 @@
+"""A small dataset and small runs of the real trainer, made once for all tests of this folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_dataset import write_dataset  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("dataset") / "small")
+
+
+@pytest.fixture(scope="session")
+def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the finished runs `tied` and `untied_qk_norm`, two checkpoints each."""
+    folder = tmp_path_factory.mktemp("runs")
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-W", "ignore", Path(__file__).with_name("train_small_runs.py"), dataset, folder],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": ""},
+        check=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def run_copy(runs: Path, tmp_path: Path) -> Path:
+    """A run that a test may damage."""
+    return Path(shutil.copytree(runs / "tied", tmp_path / "run"))
