@@ -19,6 +19,7 @@ from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
+from megatron_recipe import optimizer_conversion
 from megatron_recipe.config import Config
 from megatron_recipe.errors import CheckpointError
 from megatron_recipe.files import disk_full, full_disk_is_an_error, partial_path, write_json
@@ -42,7 +43,8 @@ class Training:
         """Megatron's description of every tensor: its global name and shape, and this rank's part of it."""
         names = ["model"] if len(self.model) == 1 else [f"model{index}" for index in range(len(self.model))]
         sharded: dict[str, Any] = {
-            name: chunk.sharded_state_dict(metadata=_sharding()) for name, chunk in zip(names, self.model, strict=True)
+            name: chunk.module.sharded_state_dict(metadata=_sharding())
+            for name, chunk in zip(names, self.model, strict=True)
         }
         weights = sharded["model"] if len(self.model) == 1 else dict(sharded)
         sharded["optimizer"] = self.optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=_sharding())
@@ -53,7 +55,7 @@ class Training:
     def load_state(self, loaded: dict[str, Any]) -> None:
         """Put what `dist_checkpointing.load` returned for `sharded_state` in place."""
         for index, chunk in enumerate(self.model):
-            chunk.load_state_dict(loaded["model" if len(self.model) == 1 else f"model{index}"])
+            chunk.module.load_state_dict(loaded["model" if len(self.model) == 1 else f"model{index}"])
         self.optimizer.load_state_dict(loaded["optimizer"])
         self.scheduler.load_state_dict(loaded["scheduler"])
         self.state.load_state_dict(loaded["run_state"])
@@ -102,6 +104,7 @@ def save_checkpoint(
             **training.state.state_dict(),
             **facts,
             "vocab_size": vocab_size,
+            "distributed_optimizer": config.parallel.distributed_optimizer,
             "model": config.model.model_dump(mode="json"),
             "saved": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
@@ -164,8 +167,17 @@ def load_checkpoint(folder: Path, training: Training, config: Config, vocab_size
     Raises CheckpointError for another architecture or a damaged file.
     """
     check_architecture(folder, config, vocab_size)
+    was_distributed = read_marker(folder).get("distributed_optimizer", True)
+    is_distributed = config.parallel.distributed_optimizer
+    if was_distributed != is_distributed and config.precision.dtype != "fp32":
+        raise CheckpointError(
+            f"{folder}: saved with parallel.distributed_optimizer={was_distributed}, which only FP32 runs can change; "
+            f"set parallel.distributed_optimizer={str(was_distributed).lower()}"
+        )
+    sharded = training.sharded_state(is_loading=True)
+    if is_distributed and not was_distributed:
+        optimizer_conversion.point_own_copies_at_weights(sharded["optimizer"])
     try:
-        sharded = training.sharded_state(is_loading=True)
         loaded = dist_checkpointing.load(sharded, str(folder), verify_integrity=True)
     except (CheckpointingException, OSError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -173,5 +185,9 @@ def load_checkpoint(folder: Path, training: Training, config: Config, vocab_size
             f"{folder}: cannot be read: {type(error).__name__}: {reason}; delete this folder to continue from the "
             "checkpoint before it"
         ) from error
+    if is_distributed and not was_distributed:
+        optimizer_conversion.groups_from_plain(loaded["optimizer"])
+    if was_distributed and not is_distributed:
+        optimizer_conversion.groups_from_distributed(loaded["optimizer"])
     training.load_state(loaded)
     training.optimizer.reload_model_params()
