@@ -169,7 +169,7 @@ def _parse(line: bytes, place: str, path: Path, offset: int) -> dict[str, Any]:
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
-        text = _decode(line, path, offset)
+        text = _decode(line, path, offset).rstrip("\r\n")
         try:
             record = json.loads(text)  # also takes lone surrogates, NaN and a byte order mark's line
         except json.JSONDecodeError as error:

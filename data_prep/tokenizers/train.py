@@ -49,24 +49,36 @@ def _pieces(texts: Iterable[str]) -> Iterator[str]:
             yield from filter(None, _RESERVED_CHARACTERS.split(text[start : start + PIECE_CHARACTERS]))
 
 
-def character_coverage(pieces: Iterable[str], vocab_size: int) -> float:
-    """The share of the text's characters that the alphabet should cover, for SentencePiece's `character_coverage`.
+def alphabet(pieces: Iterable[str], vocab_size: int) -> set[str]:
+    """The characters that get a piece: the most frequent ones, up to MAX_COVERAGE of the text or half of the pieces.
 
-    SentencePiece keeps the most frequent characters until this share is reached, and each takes one piece. Chinese has
-    thousands: 30,000 idioms use some 6,800 characters, more than a vocabulary of 4,096 has room for. So the alphabet
-    may take at most half of the pieces that are free: rarer characters cost three byte pieces each, and the other half
-    is left for merges, which is what makes English, and frequent Chinese words, short. With 64,000 pieces the limit of
-    0.9999 is what holds, and leaves out only characters seen once or twice.
+    Chinese has thousands of characters: 30,000 idioms use some 6,800, more than a vocabulary of 4,096 has room for, and
+    SentencePiece refuses a `character_coverage` under 0.98. So the alphabet is chosen here and may take at most half of
+    the pieces that are free. Rarer characters cost three byte pieces each; the other half is left for merges, which are
+    what makes English, and frequent Chinese words, short. With 64,000 pieces it is MAX_COVERAGE that holds, and leaves
+    out only characters seen once or twice.
     """
     counts = collections.Counter[str]()
     for piece in pieces:
         counts.update(piece)
-    total = sum(counts.values())
     allowed = max(int((vocab_size - RESERVED_PIECES) * MAX_ALPHABET_SHARE), 1)
-    if len(counts) <= allowed:
-        return min(MAX_COVERAGE, 1.0)
-    covered = sum(count for _, count in counts.most_common(allowed))
-    return min(MAX_COVERAGE, covered / total)
+    uncovered = counts.total()
+    enough = (1 - MAX_COVERAGE) * uncovered
+    chosen: set[str] = set()
+    for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:allowed]:
+        if uncovered <= enough:
+            break
+        chosen.add(character)
+        uncovered -= count
+    return chosen
+
+
+def within_alphabet(pieces: Iterable[str], characters: set[str]) -> Iterator[str]:
+    """The pieces cut at, and without, the characters that are not in the alphabet."""
+    kept = "".join(sorted(characters))
+    others = re.compile(f"[^{re.escape(kept)}]+")
+    for piece in pieces:
+        yield from filter(None, others.split(piece))
 
 
 def train_bpe(pieces: list[str], vocab_size: int) -> bytes:
@@ -82,11 +94,11 @@ def train_bpe(pieces: list[str], vocab_size: int) -> bytes:
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(pieces),
+            sentence_iterator=within_alphabet(pieces, alphabet(pieces, vocab_size)),
             model_writer=model,
             model_type="bpe",
             vocab_size=vocab_size,
-            character_coverage=character_coverage(pieces, vocab_size),
+            character_coverage=1.0,  # of the alphabet chosen above
             byte_fallback=True,
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
