@@ -6,6 +6,7 @@ CSS variables of the page, so one drawing serves light and dark. One unit of a d
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,8 +107,8 @@ def _frame(axes: Axes, drawing: Drawing, size: Size) -> None:
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=max(3, size.width // 100), integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=max(3, size.height // 50)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=max(3, size.width // 100), steps=[1, 2, 5, 10], integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=max(4, size.height // 50), steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(TickLabels(1.0))
     axes.yaxis.set_major_formatter(TickLabels(drawing.unit))
 
@@ -126,9 +127,12 @@ class TickLabels(Formatter):
         self.unit = unit
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        ticks = [round(float(tick) / self.unit, 9) for tick in (self.locs if len(self.locs) else [x])]
-        decimals = max(len(f"{tick:.9f}".rstrip("0").partition(".")[2]) for tick in ticks)
-        return f"{x / self.unit:,.{decimals}f}".replace("-", "−")
+        return self.format_ticks([x])[0]
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        ticks = [round(float(value) / self.unit, 9) for value in values]
+        decimals = max((len(f"{tick:.9f}".rstrip("0").partition(".")[2]) for tick in ticks), default=0)
+        return [f"{tick:,.{decimals}f}".replace("-", "−") for tick in ticks]
 
 
 def _mark_events(axes: Axes, marks: Marks) -> None:
@@ -138,7 +142,8 @@ def _mark_events(axes: Axes, marks: Marks) -> None:
         [0.0] * len(marks.checkpoints),
         transform=bottom,
         marker=CARETUPBASE,  # a triangle standing on the axis
-        markersize=5,
+        markersize=6,
+        clip_on=False,
         markeredgewidth=0,
         color=MUTED,
         linestyle="none",

@@ -7,9 +7,11 @@ from typing import Any
 
 UNKNOWN = "—"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-# Bidirectional overrides and isolates, zero-width characters and line separators: they hide or reorder text.
-# Zero-width joiners stay, since emoji and Indic scripts need them.
-HIDDEN = re.compile("[\u0080-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+# Controls, bidirectional overrides and isolates, zero-width characters, line separators: they act, hide or reorder.
+# Line breaks and tabs stay, and so do zero-width joiners, which emoji and Indic scripts need.
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
 MAX_SHOWN_CHARACTERS = 6_000
 
 
@@ -54,6 +56,18 @@ def size(value: float | None) -> str:
     return f"{value:,.0f} B"
 
 
+def ratio(value: float | None) -> str:
+    """A factor to three significant digits: 0.0131, 2.36, 1,234."""
+    if value is None or not math.isfinite(value):
+        return decimal(value)
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def times(nats: float) -> str:
+    """The factor between two probabilities whose logarithms differ by `nats`."""
+    return ratio(math.exp(min(nats, 700.0)))
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share of one as a percentage: 12.3%."""
     return UNKNOWN if share is None else f"{decimal(100 * share, digits)}%"
@@ -96,13 +110,12 @@ def seconds_in_units(seconds: float) -> list[tuple[str, str]]:
 def visible(text: Any) -> str:
     """Text from a model or a file, with nothing in it that acts instead of being seen; escape it afterwards.
 
-    Control characters become their pictures (␛), characters that hide or reorder text their code (⟨U+202E⟩), and
-    what is longer than MAX_SHOWN_CHARACTERS is cut, saying so. Line breaks and tabs stay.
+    Characters that act, hide or reorder become their code (⟨U+001B⟩); what is longer than MAX_SHOWN_CHARACTERS is cut,
+    saying how much is missing.
     """
     text = str(text)
     shown = text[:MAX_SHOWN_CHARACTERS].replace("\r\n", "\n")
-    shown = "".join(chr(0x2400 + ord(c)) if ord(c) < 32 and c not in "\n\t" else c for c in shown)
-    shown = HIDDEN.sub(lambda match: f"⟨U+{ord(match.group()):04X}⟩", shown.replace("\x7f", "␡"))
+    shown = HIDDEN.sub(lambda match: f"⟨U+{ord(match.group()):04X}⟩", shown)
     cut = len(text) - MAX_SHOWN_CHARACTERS
     return f"{shown} … (+{cut:,})" if cut > 0 else shown
 
@@ -117,6 +130,8 @@ FILTERS = {
     "short": short,
     "perplexity": perplexity,
     "size": size,
+    "ratio": ratio,
+    "times": times,
     "percent": percent,
     "scientific": scientific,
     "when": when,

@@ -43,6 +43,7 @@ def render_page(run: Run, lang: str) -> str:
         commands=commands(run),
         exports=[{**export, "folder": shown_path(export["folder"])} for export in run.exports],
         device=device_label(run.environment),
+        started=next((e.get("time") for e in run.events if e["event"] == "start"), run.environment.get("started")),
         name=run.folder.absolute().name,
         version=__version__,
         written=datetime.now(UTC).isoformat(),
