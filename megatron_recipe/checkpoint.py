@@ -175,10 +175,13 @@ def load_checkpoint(folder: Path, training: Training, config: Config, vocab_size
             f"set parallel.distributed_optimizer={str(was_distributed).lower()}"
         )
     sharded = training.sharded_state(is_loading=True)
+    # the optimizer apart: its own copies of the weights may be read from the weights, and a name is read once a load
+    parts = {"optimizer": sharded.pop("optimizer")}
     if is_distributed and not was_distributed:
-        optimizer_conversion.point_own_copies_at_weights(sharded["optimizer"])
+        optimizer_conversion.point_own_copies_at_weights(parts["optimizer"])
     try:
         loaded = dist_checkpointing.load(sharded, str(folder), verify_integrity=True)
+        loaded["optimizer"] = dist_checkpointing.load(parts, str(folder))["optimizer"]
     except (CheckpointingException, OSError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(

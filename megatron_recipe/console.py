@@ -54,26 +54,30 @@ def _rich_progress(task: str, total: float | None, unit: str) -> Iterator[Callab
         TextColumn("{task.fields[note]}"),
     ]
     meter = _Meter(total, unit)
+    latest_note = ""
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         handle = bar.add_task(task, total=total, amount="", note="")
 
         def advance(amount: float = 1, note: str = "") -> None:
+            nonlocal latest_note
             meter.done += amount
-            bar.update(handle, advance=amount, amount=meter.text(), note=note)
+            latest_note = note or latest_note
+            bar.update(handle, advance=amount, amount=meter.text(), note=latest_note)
 
         yield advance
 
 
 def _plain_progress(task: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
     meter = _Meter(total, unit)
-    printed = time.monotonic()
+    printed, latest_note = time.monotonic(), ""
 
     def advance(amount: float = 1, note: str = "") -> None:
-        nonlocal printed
+        nonlocal printed, latest_note
         meter.done += amount
+        latest_note = note or latest_note
         if time.monotonic() - printed >= PLAIN_LINE_EVERY_SECONDS:
             printed = time.monotonic()
-            say("  ".join(part for part in (f"{task}:", meter.text(), meter.left(), note) if part))
+            say("  ".join(part for part in (f"{task}:", meter.text(), meter.left(), latest_note) if part))
 
     yield advance
 

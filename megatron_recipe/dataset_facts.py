@@ -1,13 +1,11 @@
 """What the trainer needs to know of a prepared dataset folder, read from its manifest without torch."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep.manifest import read_manifest
 from megatron_recipe.errors import DataError
-
-MANIFEST_FORMAT = "megatron-recipe/dataset/1"
 
 
 @dataclass(frozen=True)
@@ -35,25 +33,14 @@ class DatasetFacts:
 
 def read_dataset_facts(folder: Path) -> DatasetFacts:
     """Read a folder's manifest. Raises DataError where there is none or a file that it names is missing."""
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
-        raise DataError(
-            f"{folder}: not a dataset (no manifest.json); make one with `megatron-recipe data prepare SOURCE --out "
-            f"{folder}`, or name another with --set data.datasets=PATH"
-        )
-    try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        if content["format"] != MANIFEST_FORMAT:
-            raise DataError(f"{manifest}: format={content['format']!r} is not {MANIFEST_FORMAT!r}; prepare it again")
-        tokenizer = content["tokenizer"]
-        facts = DatasetFacts(
-            folder, tokenizer["vocab_size"], tokenizer["eod_id"], tokenizer["sha256"], content["splits"]
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{manifest}: damaged ({error!r}); prepare the dataset again") from error
+    manifest = read_manifest(folder)
+    tokenizer = manifest["tokenizer"]
+    facts = DatasetFacts(
+        folder, tokenizer["vocab_size"], tokenizer["eod_id"], tokenizer["sha256"], manifest["splits"]
+    )
     for split in ("train", "validation"):
         for suffix in (".bin", ".idx"):
             path = folder / f"{split}{suffix}"
             if not path.is_file():
-                raise DataError(f"{path} is missing though {manifest} names it; prepare the dataset again")
+                raise DataError(f"{path} is missing though its manifest names it; prepare the dataset again")
     return facts

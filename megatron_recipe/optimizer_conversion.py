@@ -9,7 +9,7 @@ other names again; there the layout must stay what it was.
 from typing import Any
 
 from megatron.core.dist_checkpointing.dict_utils import nested_values
-from megatron.core.dist_checkpointing.mapping import ShardedTensor
+from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
 
 OWN_COPY = "optimizer.state.param."
 
@@ -17,7 +17,7 @@ OWN_COPY = "optimizer.state.param."
 def point_own_copies_at_weights(sharded_optimizer: dict[str, Any]) -> None:
     """Let the distributed optimizer's copies of the weights be read from the model's weights, which they equal."""
     for value in nested_values(sharded_optimizer):
-        if isinstance(value, ShardedTensor) and value.key.startswith(OWN_COPY):
+        if isinstance(value, ShardedTensor | ShardedTensorFactory) and value.key.startswith(OWN_COPY):
             value.key = value.key.removeprefix(OWN_COPY)
 
 

@@ -1,0 +1,168 @@
+"""The whole way on a laptop. Run: megatron-recipe demo, or make demo
+
+    collect → clean → deduplicate → tokenizer → dataset → train → export → evaluate → report
+
+Each step is the same code that its own command runs, keeps what it made, and is not repeated when that is there.
+"""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.pipeline import DataRecipe, clean, collect, deduplicate, train_tokenizer, write_dataset
+from megatron_recipe import console
+from megatron_recipe.config import Config
+from megatron_recipe.errors import CheckpointError
+from megatron_recipe.files import write_json
+from megatron_recipe.recipes import load_config
+
+RECIPE = "gpt_tiny_cpu"
+DATA_STAGES = (collect, clean, deduplicate, train_tokenizer, write_dataset)
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where the demo reads and writes."""
+
+    data: DataRecipe
+    config: Config
+    run_dir: Path
+    export_dir: Path
+    lang: str
+
+    @property
+    def steps(self) -> list[tuple[str, Callable[["Demo"], str]]]:
+        """Names and functions of the steps; each function returns its one-line result."""
+        stages = [(stage.__name__.replace("_", " "), _data_step(stage)) for stage in DATA_STAGES]
+        return [*stages, ("train", train_step), ("export", export_step), ("evaluate", evaluate_step), ("report", report)]
+
+
+def demo_command(sources: tuple[Path, ...], name: str, lang: str, overrides: tuple[str, ...], dry_run: bool) -> int:
+    """Run the demo, or with `dry_run` say its steps; returns the exit code."""
+    dataset = Path("datasets") / name
+    demo = Demo(
+        data=DataRecipe(sources=sources, out=dataset, work=Path("work") / name, vocab_size=4096),
+        config=load_config(RECIPE, (f"data.datasets={dataset}", *overrides)),
+        run_dir=Path("runs") / name,
+        export_dir=Path("exports") / name,
+        lang=lang,
+    )
+    if dry_run:
+        text = ", ".join(map(str, sources)) or "the documentation installed with Python, and Chinese idioms"
+        console.say(f"text: {text}\nsteps: {' → '.join(step for step, _ in demo.steps)}")
+        console.say(f"into: {dataset}, {demo.run_dir}, {demo.export_dir}")
+        return 0
+    started = time.monotonic()
+    for number, (step, run) in enumerate(demo.steps, start=1):
+        console.say(f"[{number}/{len(demo.steps)}] {step}")
+        try:
+            console.say(f"      {run(demo)}")
+        except Stopped as stopped:
+            console.say(f"stopped in {step}; `make demo` continues there")
+            return INTERRUPTED if stopped.signal is signal.SIGINT else 0
+    say_what_next(demo, time.monotonic() - started)
+    return 0
+
+
+class Stopped(Exception):
+    """Training was asked to stop by a signal and saved a checkpoint."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.signal = number
+
+
+def _data_step(stage: Callable[[DataRecipe], Any]) -> Callable[[Demo], str]:
+    def step(demo: Demo) -> str:
+        result = stage(demo.data)
+        return f"{result.summary}{' (done before)' if result.cached else f' ({result.seconds:.0f} s)'}"
+
+    return step
+
+
+def train_step(demo: Demo) -> str:
+    """Train, or continue; the run folder remembers how far it came."""
+    from megatron_recipe.train import train
+
+    stop = train(demo.config, demo.run_dir)
+    if stop.signal:
+        raise Stopped(stop.signal)
+    records = [json.loads(line) for line in (demo.run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    trained = [record for record in records if record["kind"] == "train"]
+    held_out = [record for record in records if record["kind"] == "validation"]
+    last = trained[-1]
+    return (
+        f"{last['tokens']:,} tokens in {last['seconds']:.0f} s; training loss {trained[0]['loss']:.2f} → "
+        f"{last['loss']:.2f}, held-out loss {held_out[-1]['loss']:.2f}"
+    )
+
+
+def export_step(demo: Demo) -> str:
+    """Export to a Hugging Face folder, with proof that its logits and its tokenizer's ids are equal."""
+    from checkpoints_tools.to_hf import export_run
+
+    newest = newest_checkpoint(demo.run_dir)
+    facts = demo.export_dir / "export.json"
+    if facts.is_file() and json.loads(facts.read_text(encoding="utf-8"))["source"] == str(newest):
+        export, done = json.loads(facts.read_text(encoding="utf-8")), " (done before)"
+    else:
+        export = export_run(newest, demo.export_dir, dataset=demo.data.out, dtype="float32", compare=True)
+        done = ""
+    proof = export["comparison"]
+    return (
+        f"{demo.export_dir}: logits differ by {proof['max_abs_difference']:.1e} at most over {proof['tokens']:,} "
+        f"tokens, same top token on {proof['top1_agreement']:.1%}; tokenizer ids equal on "
+        f"{export['tokenizer']['documents']:,} documents{done}"
+    )
+
+
+def newest_checkpoint(run_dir: Path) -> Path:
+    """The newest complete checkpoint folder of a run."""
+    complete = sorted(path.parent for path in (run_dir / "checkpoints").glob("step_*/checkpoint.json"))
+    if not complete:
+        raise CheckpointError(f"{run_dir}: no complete checkpoint; train first: `megatron-recipe train {RECIPE}`")
+    return complete[-1]
+
+
+def evaluate_step(demo: Demo) -> str:
+    """Held-out perplexity of the exported model, and generated samples."""
+    from eval.generate import generate_samples
+    from eval.perplexity import evaluate_perplexity
+    from eval.prompts import read_prompts
+
+    folder = demo.run_dir / "eval"
+    result = evaluate_perplexity(demo.export_dir, demo.data.out, batch_size=8)
+    write_json(folder / "perplexity.json", result)
+    write_json(
+        folder / "samples.json", generate_samples(demo.export_dir, read_prompts(), max_new_tokens=64, seed=1234)
+    )
+    split = result["splits"]["validation"]
+    return (
+        f"held-out loss {split['loss']:.3f} nats a token ({split['unigram_loss'] - split['loss']:.2f} below unigram "
+        f"counts), perplexity {split['perplexity']:.1f}, {split['bits_per_byte']:.3f} bits per byte"
+    )
+
+
+def report(demo: Demo) -> str:
+    """Write the run's page."""
+    from megatron_recipe.report import write_report
+
+    return str(write_report(demo.run_dir, lang=demo.lang, out=None))
+
+
+def say_what_next(demo: Demo, seconds: float) -> None:
+    """Where the report is, and three commands to try."""
+    prompt = "人工智能" if demo.lang == "zh" else "The function returns"
+    console.say(
+        f"\ndone in {seconds / 60:.1f} minutes. The report: {(demo.run_dir / 'report.html').absolute()}\n"
+        "Try next:\n"
+        f'  .venv/bin/megatron-recipe eval generate {demo.export_dir} --prompt "{prompt}"\n'
+        f"  .venv/bin/megatron-recipe data inspect {demo.data.out}\n"
+        f"  .venv/bin/megatron-recipe train gpt_100m --set data.datasets={demo.data.out} --set precision.dtype=fp32 "
+        "--set train.steps=3 --set batch.global_batch_size_samples=2 --set batch.micro_batch_size_samples=1"
+    )
