@@ -9,6 +9,7 @@ single, `decoder.layers.<i>.<name>`, where linear_fc1 is also cut into `_w` (gat
 import json
 import pickle
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,10 @@ def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{checkpoint}: holds no weights of a Megatron GPT (no embedding or decoder)")
     weights: dict[str, Any] = {name: torch.empty(info.shape, dtype=info.dtype) for name, info in index.items()}
     try:
-        load(weights, storage_reader=FileSystemReader(checkpoint), no_dist=True)
+        with warnings.catch_warnings():
+            # no process group is just what is meant here
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            load(weights, storage_reader=FileSystemReader(checkpoint), no_dist=True)
     except (CheckpointException, OSError, RuntimeError, ValueError) as error:
         cause = " ".join(str(error).split())[-200:]
         raise CheckpointError(f"{checkpoint}: damaged ({cause}); take another checkpoint of the run") from error

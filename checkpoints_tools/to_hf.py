@@ -195,8 +195,8 @@ def write_model(plan: ExportPlan, folder: Path) -> None:
     model.save_pretrained(folder)
     # transformers 5 keeps the rotary base in rope_parameters; transformers 4 and older engines look for it here.
     config_file = folder / "config.json"
-    config = {**json.loads(config_file.read_text(encoding="utf-8")), "rope_theta": plan.model.rope_theta}
-    write_json(config_file, config)
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    write_json(config_file, {**config, "rope_theta": config["rope_parameters"]["rope_theta"]})
 
 
 def empty_model(plan: ExportPlan) -> Any:

@@ -5,12 +5,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from small_dataset import write_dataset  # noqa: E402
+from small_dataset import write_dataset
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,18 @@ def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_copy(runs: Path, tmp_path: Path) -> Path:
     """A run that a test may damage."""
     return Path(shutil.copytree(runs / "tied", tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def exports(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Architecture → (folder, what `export_run` returned), each proved against Megatron."""
+    from checkpoints_tools.to_hf import export_run
+
+    folder = tmp_path_factory.mktemp("exports")
+    return {
+        "tied": (folder / "tied", export_run(runs / "tied", folder / "tied")),
+        "untied_qk_norm": (
+            folder / "untied",
+            export_run(runs / "untied_qk_norm", folder / "untied", dtype="bfloat16"),
+        ),
+    }

@@ -16,7 +16,10 @@ from data_prep.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from data_prep.tokenizers.train import sample, train_bpe
 from megatron_recipe.files import sha256_file
 
-CHINESE = "训练一个模型需要数据、算力和耐心。清洗文本，去掉重复，再训练分词器。每一步都可以中断后继续。损失下降，模型学会续写。"
+CHINESE = (
+    "训练一个模型需要数据、算力和耐心。清洗文本，去掉重复，再训练分词器。"
+    "每一步都可以中断后继续。损失下降，模型学会续写。"
+)
 AWKWARD = (
     "runs " + "-" * 37 + "=" * 64 + " " * 23 + "x\n\n\n\t\t\tend",
     "  leading and trailing spaces   ",

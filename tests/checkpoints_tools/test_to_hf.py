@@ -1,0 +1,174 @@
+"""Exports of real runs: proved equal, complete, and refused with one clear message where something is wrong."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from checkpoints_tools import to_hf, weight_map
+from checkpoints_tools.megatron_checkpoint import find_checkpoint, read_model_weights
+from checkpoints_tools.to_hf import export_run, plan_export
+from checkpoints_tools.weight_map import hf_to_megatron
+from megatron_recipe.errors import CheckpointError, ConfigError
+
+ARCHITECTURES = ("tied", "untied_qk_norm")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_and_token_ids_are_proved_equal(exports, architecture):
+    folder, export = exports[architecture]
+    comparison = export["comparison"]
+    assert comparison["passed"] and comparison["top1_agreement"] == 1.0
+    assert comparison["max_abs_difference"] < 1e-4 and comparison["kl"] < 1e-6
+    assert comparison["documents"] == 27 and comparison["tokens"] > 1000
+    assert export["tokenizer"] == {"documents": 27, "ids_equal": True}
+    assert export["step"] == 4
+    assert json.loads((folder / "export.json").read_text()) == export
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_weights_go_back_to_megatron_bitwise(exports, runs, architecture):
+    folder, _ = exports[architecture]
+    plan = plan_export(runs / architecture)
+    saved = read_model_weights(plan.checkpoint)
+    hf = load_file(folder / "model.safetensors")
+    back = hf_to_megatron(hf, plan.shape, plan.padded_vocab_size)
+    assert back.keys() == saved.keys()
+    for name, weight in back.items():
+        rows = plan.shape.vocab_size if "embedding" in name or "output_layer" in name else len(weight)
+        assert torch.equal(weight[:rows], saved[name][:rows].to(weight.dtype)), name
+
+
+def test_config_holds_what_decides_the_arithmetic(exports):
+    folder, _ = exports["tied"]
+    config = json.loads((folder / "config.json").read_text())
+    expected = {
+        "architectures": ["LlamaForCausalLM"],
+        "rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"},
+        "rope_theta": 500000.0,
+        "rms_norm_eps": 1e-6,
+        "head_dim": 16,
+        "num_key_value_heads": 2,
+        "vocab_size": 500,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": True,
+        "bos_token_id": 1,
+        "eos_token_id": 1,
+        "dtype": "float32",
+    }
+    assert {key: config[key] for key in expected} == expected
+    generation = json.loads((folder / "generation_config.json").read_text())
+    assert (generation["eos_token_id"], generation["pad_token_id"]) == (1, 1)
+    other, _ = exports["untied_qk_norm"]
+    config = json.loads((other / "config.json").read_text())
+    assert (config["architectures"], config["head_dim"], config["dtype"]) == (["Qwen3ForCausalLM"], 32, "bfloat16")
+
+
+def test_auto_classes_load_and_generate(exports):
+    folder, _ = exports["tied"]
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    tokens = tokenizer("The function", return_tensors="pt")
+    output = model.generate(**tokens, max_new_tokens=5, do_sample=False)
+    assert tokens["input_ids"].shape[1] < output.shape[1] <= tokens["input_ids"].shape[1] + 5
+
+
+def test_the_card_tells_the_runs_facts(exports):
+    folder, _ = exports["tied"]
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    front_matter = yaml.safe_load(card.split("---")[1])
+    assert front_matter["language"] == ["en", "zh"] and front_matter["library_name"] == "transformers"
+    assert "| docs | PSF-2.0 | en | 120 | 1.0 |" in card
+    assert "1,024" in card and "nats per token at step 4" in card and "27 held-out documents" in card
+    assert all(file.stat().st_mode & 0o044 == 0o044 for file in folder.iterdir())
+
+
+@pytest.mark.parametrize("mistake", ["key-value groups ignored", "gate and up swapped"])
+def test_a_wrong_layout_is_caught_and_leaves_nothing(runs, tmp_path, monkeypatch, mistake):
+    """The proof can fail: two classic mistakes, each with shapes that fit."""
+    if mistake == "gate and up swapped":
+        wrong = {"mlp.linear_fc1.weight": lambda weight, shape: weight.flip(0).chunk(2)}
+    else:
+        sizes = (64, 32, 32)
+        wrong = {"self_attention.linear_qkv.weight": lambda weight, shape: weight.split(sizes)}
+    rows = tuple(row._replace(split=wrong.get(row.megatron, row.split)) for row in weight_map.LAYER_ROWS)
+    monkeypatch.setattr(weight_map, "LAYER_ROWS", rows)
+    with pytest.raises(CheckpointError, match="other logits than Megatron"):
+        export_run(runs / "tied", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_compare_says_so(runs, tmp_path):
+    export = export_run(runs / "tied", tmp_path / "out", compare=False)
+    assert export["comparison"] is None
+    assert "not compared" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+
+
+def test_an_older_export_is_replaced_and_any_other_folder_is_not(runs, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="not an export"):
+        export_run(runs / "tied", out, compare=False)
+    assert (out / "thesis.tex").exists()
+    (out / "thesis.tex").rename(out / "export.json")
+    export_run(runs / "tied", out, compare=False)
+    assert json.loads((out / "export.json").read_text())["step"] == 4
+
+
+def test_other_token_ids_are_refused(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(to_hf, "count_id_differences", lambda *_: (2, 27))
+    with pytest.raises(CheckpointError, match="2 of 27"):
+        export_run(runs / "tied", tmp_path / "out", compare=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def copy_of_dataset(dataset, tmp_path):
+    return shutil.copytree(dataset, tmp_path / "copy")
+
+
+def test_a_missing_or_changed_tokenizer_is_named(runs, dataset, tmp_path):
+    copy = copy_of_dataset(dataset, tmp_path)
+    model = copy / "tokenizer/tokenizer.model"
+    model.write_bytes(model.read_bytes() + b"\0")
+    with pytest.raises(CheckpointError, match="not the tokenizer that the dataset was made with"):
+        plan_export(runs / "tied", copy)
+    model.unlink()
+    with pytest.raises(CheckpointError, match=r"no tokenizer for .*tokenizer\.model is missing"):
+        plan_export(runs / "tied", copy)
+    with pytest.raises(CheckpointError, match="--dataset"):
+        plan_export(runs / "tied", tmp_path / "nowhere")
+
+
+def test_a_dataset_with_another_vocabulary_is_refused(runs, dataset, tmp_path):
+    copy = copy_of_dataset(dataset, tmp_path)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["tokenizer"]["vocab_size"] = 499
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"499 ids.*500"):
+        plan_export(runs / "tied", copy)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(run_copy, tmp_path):
+    marker = find_checkpoint(run_copy) / "checkpoint.json"
+    facts = json.loads(marker.read_text())
+    facts["model"]["num_layers"] = 2
+    marker.write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match=r"not the weights of a Llama-like model"):
+        to_hf.write_model(plan_export(run_copy), tmp_path)
+
+
+def test_a_checkpoint_outside_its_run_needs_the_dataset(runs, dataset, tmp_path):
+    alone = shutil.copytree(find_checkpoint(runs / "tied"), tmp_path / "a/alone")
+    with pytest.raises(CheckpointError, match="give it with --dataset"):
+        plan_export(alone)
+    assert plan_export(alone, dataset).checkpoint == alone
+
+
+def test_an_unknown_dtype_is_refused(runs):
+    with pytest.raises(ConfigError, match="float32, bfloat16"):
+        plan_export(runs / "tied", dtype="int8")

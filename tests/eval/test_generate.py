@@ -1,0 +1,83 @@
+"""Continuations: greedy ones are the most likely tokens, sampled ones follow their seed."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from eval.generate import generate_samples
+from eval.prompts import PROMPTS_FILE, read_prompts
+from megatron_recipe.errors import CheckpointError, ConfigError, DataError
+
+PROMPTS = ["def f(x):", "训练一个模型", ""]
+
+
+def texts(result: dict, mode: str) -> list[str]:
+    return [sample["text"] for sample in result["samples"] if sample["mode"] == mode]
+
+
+def test_each_prompt_gets_a_greedy_and_a_sampled_continuation(model_dir):
+    result = generate_samples(model_dir, PROMPTS, max_new_tokens=6, seed=5)
+    assert [(s["prompt"], s["mode"], s["temperature"], s["seed"]) for s in result["samples"]] == [
+        (prompt, mode, temperature, 5)
+        for prompt in PROMPTS
+        for mode, temperature in (("greedy", 0.0), ("sampled", 0.8))
+    ]
+    assert result["model"] == str(model_dir) and result["created"]
+
+
+def test_greedy_takes_the_most_likely_token_after_a_document_start(model_dir):
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(model_dir).eval(), AutoTokenizer.from_pretrained(model_dir)
+    prompt = [1, *tokenizer(PROMPTS[0])["input_ids"]]
+    ids = list(prompt)
+    with torch.inference_mode():
+        while len(ids) < len(prompt) + 8 and (len(ids) == len(prompt) or ids[-1] != 1):
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    expected = tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
+    found = generate_samples(model_dir, PROMPTS[:1], max_new_tokens=8, seed=0)
+    assert texts(found, "greedy") == [expected]
+
+
+def test_the_seed_decides_the_sampled_text_and_nothing_else(model_dir):
+    first, again, other = (generate_samples(model_dir, PROMPTS, max_new_tokens=12, seed=seed) for seed in (1, 1, 2))
+    assert first["samples"] == again["samples"]
+    assert texts(first, "sampled") != texts(other, "sampled")
+    assert texts(first, "greedy") == texts(other, "greedy")
+
+
+def test_a_prompt_that_is_too_long_is_cut_at_its_beginning(model_dir):
+    tail = "return the last value"
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    room = 32 - 4
+    kept = tokenizer("x y " * 100 + tail)["input_ids"][-room:]
+    model = AutoModelForCausalLM.from_pretrained(model_dir).eval()
+    expected = int(model(torch.tensor([kept])).logits[0, -1].argmax())
+    found = texts(generate_samples(model_dir, ["x y " * 100 + tail], max_new_tokens=4, seed=0), "greedy")[0]
+    assert found.startswith(tokenizer.decode([expected], skip_special_tokens=True).rstrip("\ufffd"))
+
+
+@pytest.mark.parametrize("tokens", [0, 32])
+def test_more_tokens_than_the_model_has_positions_are_refused(model_dir, tokens):
+    with pytest.raises(ConfigError, match="must be 1 to 31"):
+        generate_samples(model_dir, PROMPTS, max_new_tokens=tokens, seed=0)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="not a Hugging Face folder"):
+        generate_samples(tmp_path, PROMPTS, max_new_tokens=4, seed=0)
+
+
+def test_the_prompts_that_come_with_the_project_are_english_and_chinese():
+    prompts = read_prompts(PROMPTS_FILE)
+    assert any(prompt.isascii() for prompt in prompts) and any(not prompt.isascii() for prompt in prompts)
+
+
+def test_prompt_files_are_read_without_a_last_newline_and_bad_ones_are_refused(tmp_path):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "a"}\n\n{"prompt": "二"}', encoding="utf-8")
+    assert read_prompts(file) == ["a", "二"]
+    for content in (b"", b'["a"]\n', b"a\n", b'{"text": "a"}', b'{"prompt": "\xff"}'):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=r"prompts\.jsonl"):
+            read_prompts(file)
+    with pytest.raises(DataError, match="not a prompt file"):
+        read_prompts(tmp_path / "missing.jsonl")
