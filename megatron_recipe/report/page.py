@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from megatron_recipe import __version__
-from megatron_recipe.report.commands import commands, shown_path
+from megatron_recipe.report.commands import commands, data_command, shown_path
 from megatron_recipe.report.formats import FILTERS, SUPERSCRIPTS, seconds_in_units
 from megatron_recipe.report.run_files import Run
 from megatron_recipe.report.strings import Strings, strings_for
@@ -40,7 +40,8 @@ def render_page(run: Run, lang: str) -> str:
         samples=group_samples(run.samples),
         events=shown_events(run.events),
         event_counts=Counter(event["event"] for event in run.events),
-        commands=commands(run),
+        commands=commands(run, lang),
+        data_command=data_command,
         exports=[{**export, "folder": shown_path(export["folder"])} for export in run.exports],
         device=device_label(run.environment),
         started=next((e.get("time") for e in run.events if e["event"] == "start"), run.environment.get("started")),

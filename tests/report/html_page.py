@@ -1,8 +1,15 @@
 """A report read back: elements by id, tables as rows, the text a reader sees."""
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
+
+from made_run import Project
+
+from megatron_recipe.report import write_report
+
+NUMBER = re.compile(r"[−-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:×10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?")
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -83,3 +90,8 @@ def text_of(element: Element, skip: tuple[str, ...] = ("svg", "style")) -> str:
 
     walk(element)
     return " ".join(" ".join(parts).split())
+
+
+def page(project: Project, lang: str = "en") -> Page:
+    """The project's report, written and read back."""
+    return Page(write_report(project.run, lang=lang))
