@@ -69,8 +69,11 @@ def times(nats: float) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share of one as a percentage: 12.3%."""
-    return UNKNOWN if share is None else f"{decimal(100 * share, digits)}%"
+    """A share of one as a percentage: 12.3%; what would round to nothing is <0.1%."""
+    if share is None:
+        return UNKNOWN
+    smallest = 0.5 * 10**-digits / 100
+    return f"<{10**-digits}%" if 0 < share < smallest else f"{decimal(100 * share, digits)}%"
 
 
 def scientific(value: float | None) -> str:
@@ -84,7 +87,10 @@ def scientific(value: float | None) -> str:
 
 
 def when(value: str | None) -> str:
-    """An ISO 8601 time as 2026-11-24 06:12 UTC; a time without a zone keeps none, anything else stays as it is."""
+    """An ISO 8601 time as 2026-11-24 06:12 UTC, never broken over lines; without a zone none is added.
+
+    What is no time stays as it is.
+    """
     if not value:
         return UNKNOWN
     try:
@@ -92,8 +98,8 @@ def when(value: str | None) -> str:
     except ValueError:
         return str(value)
     if time.tzinfo is None:
-        return f"{time:%Y-%m-%d %H:%M}"
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return f"{time:%Y-%m-%d\u00a0%H:%M}"
+    return f"{time.astimezone(UTC):%Y-%m-%d\u00a0%H:%M}\u00a0UTC"
 
 
 def seconds_in_units(seconds: float) -> list[tuple[str, str]]:

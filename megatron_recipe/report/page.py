@@ -11,6 +11,7 @@ from megatron_recipe import __version__
 from megatron_recipe.report.commands import commands, data_command, shown_path
 from megatron_recipe.report.formats import FILTERS, SUPERSCRIPTS, seconds_in_units
 from megatron_recipe.report.run_files import Run
+from megatron_recipe.report.sources import source_table
 from megatron_recipe.report.strings import Strings, strings_for
 from megatron_recipe.report.summary import device_label, passes_over, summarise, vocabulary_size
 from megatron_recipe.report.training import training_section
@@ -29,7 +30,7 @@ def render_page(run: Run, lang: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS, power=_power, duration=_duration_in(text))
+    environment.filters.update(FILTERS, power=_power, duration=_duration_in(text), source_table=source_table)
     environment.globals.update(t=text)
     return environment.get_template("report.html").render(
         run=run,

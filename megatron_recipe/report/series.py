@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 SMOOTHING_SHARE = 0.02  # window of the moving average, as a share of all points
+SMOOTHING_MIN_POINTS = 5
 SETTLING_SHARE = 0.05  # first part of a run, whose steep fall is not allowed to squash the rest
-SETTLING_MIN_POINTS = 20  # shorter curves are shown whole
+SETTLING_MIN_POINTS = 20  # shorter curves are shown whole and as they are
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def not_finite_steps(records: list[dict[str, Any]], field: str) -> list[int]:
 
 def smoothing_window(points: int) -> int:
     """Odd number of points that the moving average spans."""
-    return max(1, int(points * SMOOTHING_SHARE)) | 1
+    return max(SMOOTHING_MIN_POINTS, int(points * SMOOTHING_SHARE)) | 1 if points >= SETTLING_MIN_POINTS else 1
 
 
 def smooth(curve: Series) -> Series:

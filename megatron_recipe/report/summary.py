@@ -9,7 +9,7 @@ import numpy as np
 from megatron_recipe.report.run_files import Dataset, Run
 from megatron_recipe.report.series import series
 
-FINAL_RECORDS = 20  # a single step's loss is noise; the end of training is the mean of this many records
+FINAL_SHARE, FINAL_MIN_RECORDS = 0.05, 5  # one step's loss is noise: the end of training is a mean of the last records
 WARM_RECORDS = 3  # first records left out of speeds: they time start-up too
 
 # Parameters up to which a description in the string tables holds ("ability.<name>").
@@ -76,7 +76,7 @@ class Summary:
 def summarise(run: Run) -> Summary:
     """Collect the headline numbers of `run`."""
     last = run.train[-1] if run.train else {}
-    losses = series(run.train[-FINAL_RECORDS:], "loss").finite
+    losses = series(run.train[-max(FINAL_MIN_RECORDS, int(FINAL_SHARE * len(run.train))) :], "loss").finite
     memory = series(run.train, "memory_gb").finite
     vocabulary = vocabulary_size(run.datasets)
     return Summary(

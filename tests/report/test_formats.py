@@ -45,6 +45,14 @@ def test_perplexities(value: float, shown: str) -> None:
     assert formats.perplexity(value) == shown
 
 
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0.1234, "12.3%"), (1, "100.0%"), (0, "0.0%"), (0.0004, "<0.1%"), (0.0006, "0.1%"), (None, "—")],
+)
+def test_percentages(share: float | None, shown: str) -> None:
+    assert formats.percent(share) == shown
+
+
 @pytest.mark.parametrize(("value", "shown"), [(0.0131, "0.0131"), (2.3618, "2.36"), (1234.4, "1,234"), (20.0, "20")])
 def test_ratios(value: float, shown: str) -> None:
     assert formats.ratio(value) == shown
@@ -69,7 +77,7 @@ def test_scientific(value: float, shown: str) -> None:
     ],
 )
 def test_times(value: str | None, shown: str) -> None:
-    assert formats.when(value) == shown
+    assert formats.when(value).replace("\u00a0", " ") == shown
 
 
 @pytest.mark.parametrize(

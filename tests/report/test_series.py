@@ -50,6 +50,7 @@ def test_smoothing_is_the_mean_of_the_finite_points_in_the_window() -> None:
 
 def test_a_short_curve_is_its_own_smoothing() -> None:
     assert smooth(curve([3.0, 1.0, 2.0])).values.tolist() == [3.0, 1.0, 2.0]
+    assert [smoothing_window(points) for points in (0, 19, 20, 250, 1000)] == [1, 1, 5, 5, 21]
 
 
 def test_downsampling_keeps_spikes_dips_gaps_and_both_ends() -> None:

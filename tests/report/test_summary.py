@@ -44,6 +44,12 @@ def test_losses_that_are_not_finite_do_not_poison_the_mean(project: Project) -> 
     assert summary.train_loss_records == 19
 
 
+def test_the_final_loss_of_a_short_run_is_the_mean_of_five_records(project: Project) -> None:
+    run = read_run(project.run)
+    run.train[:] = run.train[:40]
+    assert summarise(run).train_loss == pytest.approx(statistics.fmean(r["loss"] for r in project.train[35:40]))
+
+
 def test_a_run_without_metrics(project: Project) -> None:
     run = dataclasses.replace(read_run(project.run), train=[], validation=[], logged=[], perplexity=None)
     summary = summarise(run)

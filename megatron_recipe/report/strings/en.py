@@ -3,6 +3,7 @@
 ENGLISH = {
     "language": "en",
     "page.kind": "Pretraining report",
+    "page.space": " ",
     "page.footer": "Written by megatron-recipe {version} on {time}. Losses are means over tokens, in nats. Every "
     "number comes from a file of this run; what was not measured says so.",
     "not_run": "not run",
@@ -99,10 +100,10 @@ ENGLISH = {
     "key.checkpoint": "checkpoint",
     "key.resume": "resume",
     "key.rollback": "rollback",
-    "note.not_finite": "{what}: {count} records are NaN or infinite, the first at step {step}. They are gaps in the "
-    "curve.",
-    "note.above": "{what}: {count} points lie above the frame, the highest, {highest}, at step {step}.",
-    "note.redone": "{count} records were logged again after a resume or a rollback; the later pass is drawn.",
+    "note.not_finite": "{what}: NaN or infinite in {count} of the records, first at step {step}; the curve has a gap "
+    "there.",
+    "note.above": "{what}: above the frame are {count} of the points, the highest, {highest}, at step {step}.",
+    "note.redone": "Records logged again after a resume or a rollback: {count}; the later pass is drawn.",
     "data.title": "Data",
     "data.origin": "From the manifest of each dataset, which counted while it was made.",
     "data.none": "The configuration names no dataset.",
@@ -117,10 +118,18 @@ ENGLISH = {
     "data.dropped": "dropped:",
     "data.kept": "Kept",
     "data.sources": "Sources",
+    "data.largest": "Largest sources",
+    "data.languages": "Languages",
+    "sources.others": "{count} others",
+    "sources.all": "All {count} sources",
+    "sources.licenses": "licences: {count}",
+    "language.en": "English",
+    "language.zh": "Chinese",
     "data.splits": "Splits and tokens",
-    "data.tokenizer": "Tokenizer: {kind}, {vocabulary} tokens in the vocabulary, stored as {dtype}, SHA-256 "
-    "{sha256}…. Bytes are UTF-8; each document ends in one token that stands for no text.",
+    "data.tokenizer": "Tokenizer: {kind}, {vocabulary} tokens in the vocabulary, stored as {dtype}, SHA‑256 "
+    "{sha256}…; bytes are those of UTF‑8, and each document ends in one token that stands for no text.",
     "column.source": "Source",
+    "column.sources": "Sources",
     "column.language": "Language",
     "column.license": "Licence",
     "column.documents": "Documents",
@@ -141,6 +150,8 @@ ENGLISH = {
     "evaluation.title": "Evaluation",
     "evaluation.none": "Held-out perplexity: not run. Make it with",
     "evaluation.caption": "Held-out loss by source",
+    "evaluation.largest": "Held-out loss of the largest sources",
+    "evaluation.languages": "Held-out loss by language",
     "evaluation.whole": "Together",
     "evaluation.note": "Nats per token compare models with the same tokenizer; bits per byte compare any two. A "
     "source with long tokens has more nats per token for the same bits per byte.",
@@ -187,4 +198,5 @@ ENGLISH = {
     "environment.parameters": "Parameters",
     "environment.git": "Commit",
     "environment.host": "Host",
+    "language.unknown": "not recognised",
 }

@@ -3,6 +3,7 @@
 CHINESE = {
     "language": "zh-CN",
     "page.kind": "预训练报告",
+    "page.space": "",
     "page.footer": "由 megatron-recipe {version} 写于 {time}。损失为逐 token 平均值，单位 nat。所有数字都来自这次运行"
     "的文件；没有测过的会注明。",
     "not_run": "未运行",
@@ -90,8 +91,8 @@ CHINESE = {
     "key.checkpoint": "检查点",
     "key.resume": "续训",
     "key.rollback": "回滚",
-    "note.not_finite": "{what}：{count} 条记录是 NaN 或无穷大，最早在第 {step} 步；曲线在这些地方断开。",
-    "note.above": "{what}：{count} 个点在图框之上，最高的 {highest} 在第 {step} 步。",
+    "note.not_finite": "{what}：有 {count} 条记录是 NaN 或无穷大，最早在第 {step} 步；曲线在这些地方断开。",
+    "note.above": "{what}：有 {count} 个点在图框之上，最高的 {highest} 在第 {step} 步。",
     "note.redone": "续训或回滚之后有 {count} 条记录被重新写下；图中画的是后一遍。",
     "data.title": "数据",
     "data.origin": "取自各数据集的清单，制作时逐条计数。",
@@ -106,10 +107,18 @@ CHINESE = {
     "data.dropped": "去除：",
     "data.kept": "保留",
     "data.sources": "来源",
+    "data.largest": "最大的来源",
+    "data.languages": "语言",
+    "sources.others": "其余 {count} 个",
+    "sources.all": "全部 {count} 个来源",
+    "sources.licenses": "{count} 种许可证",
+    "language.en": "英文",
+    "language.zh": "中文",
     "data.splits": "划分与 token",
-    "data.tokenizer": "分词器：{kind}，词表 {vocabulary} 个 token，以 {dtype} 存储，SHA-256 {sha256}…。字节数按 "
-    "UTF-8 计；每篇文档末尾有一个不代表任何文字的 token。",
+    "data.tokenizer": "分词器：{kind}，词表 {vocabulary} 个 token，以 {dtype} 存储，SHA‑256 {sha256}…；字节数按 "
+    "UTF‑8 计，每篇文档末尾有一个不代表任何文字的 token。",
     "column.source": "来源",
+    "column.sources": "来源数",
     "column.language": "语言",
     "column.license": "许可证",
     "column.documents": "文档数",
@@ -130,6 +139,8 @@ CHINESE = {
     "evaluation.title": "评测",
     "evaluation.none": "留出集困惑度：未运行。运行命令：",
     "evaluation.caption": "各来源的留出集损失",
+    "evaluation.largest": "最大来源的留出集损失",
+    "evaluation.languages": "各语言的留出集损失",
     "evaluation.whole": "合计",
     "evaluation.note": "nat / token 只能比较分词器相同的模型，比特 / 字节可以比较任意两个模型。同样的比特 / 字节，"
     "token 越长的来源，nat / token 越大。",
@@ -175,4 +186,5 @@ CHINESE = {
     "environment.parameters": "参数量",
     "environment.git": "提交",
     "environment.host": "主机",
+    "language.unknown": "未识别",
 }
