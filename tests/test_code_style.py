@@ -119,7 +119,7 @@ def test_the_checks_find_what_they_look_for() -> None:
     tree = ast.parse(f"def long():\n{body}\n\ndef short():\n    global x\n    x = 1\n")
     assert too_long_functions(tree, "a.py") == ["a.py:1 long: 61 lines"]
     assert global_statements(tree, "a.py") == ["a.py:64"]
-    assert REGISTRY.search("--index-url https://" + "pypi.org/simple")
+    assert REGISTRY.search("--index-url https://py" + "pi.org/simple")
     assert HOME.search("/ho" + "me/ada/models")
     assert HOME.search("/wo" + "rk/main/runs")
     assert not HOME.search("/root/autodl-tmp/runs")
