@@ -120,6 +120,16 @@ def test_after_a_rollback_the_later_pass_counts(project: Project) -> None:
     assert len(run.logged) == len(first) + 1
 
 
+def test_a_step_taken_again_keeps_the_other_kind_of_record_at_that_step() -> None:
+    first = [record("train", 1, 1.0), record("train", 2, 1.0), record("validation", 2, 1.0), record("train", 3, 1.0)]
+    latest = latest_pass([*first, record("train", 2, 2.0)])
+    assert {(r["kind"], r["step"]): r["loss"] for r in latest} == {
+        ("train", 1): 1.0,
+        ("train", 2): 2.0,
+        ("validation", 2): 1.0,
+    }
+
+
 def test_infinity_and_nan_are_read(project: Project) -> None:
     line = {**project.train[-1], "step": 401, "loss": float("nan"), "grad_norm": float("inf")}
     with (project.run / "metrics.jsonl").open("a") as file:
