@@ -87,10 +87,7 @@ def scientific(value: float | None) -> str:
 
 
 def when(value: str | None) -> str:
-    """An ISO 8601 time as 2026-11-24 06:12 UTC, never broken over lines; without a zone none is added.
-
-    What is no time stays as it is.
-    """
+    """An ISO 8601 time as 2026-11-24 06:12 UTC; without a zone none is added, and what is no time stays as it is."""
     if not value:
         return UNKNOWN
     try:
@@ -98,8 +95,8 @@ def when(value: str | None) -> str:
     except ValueError:
         return str(value)
     if time.tzinfo is None:
-        return f"{time:%Y-%m-%d\u00a0%H:%M}"
-    return f"{time.astimezone(UTC):%Y-%m-%d\u00a0%H:%M}\u00a0UTC"
+        return f"{time:%Y-%m-%d %H:%M}"
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def seconds_in_units(seconds: float) -> list[tuple[str, str]]:
@@ -140,6 +137,5 @@ FILTERS = {
     "times": times,
     "percent": percent,
     "scientific": scientific,
-    "when": when,
     "visible": visible,
 }

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from megatron_recipe import __version__
 from megatron_recipe.report.commands import commands, data_command, shown_path
-from megatron_recipe.report.formats import FILTERS, SUPERSCRIPTS, seconds_in_units
+from megatron_recipe.report.formats import FILTERS, SUPERSCRIPTS, seconds_in_units, visible, when
 from megatron_recipe.report.run_files import Run
 from megatron_recipe.report.sources import source_table
 from megatron_recipe.report.strings import Strings, strings_for
@@ -30,7 +31,9 @@ def render_page(run: Run, lang: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS, power=_power, duration=_duration_in(text), source_table=source_table)
+    environment.filters.update(
+        FILTERS, power=_power, when=_time, duration=_duration_in(text), source_table=source_table
+    )
     environment.globals.update(t=text)
     return environment.get_template("report.html").render(
         run=run,
@@ -70,6 +73,11 @@ def shown_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else:
             shown.append(event)
     return shown[-MAX_EVENT_ROWS:]
+
+
+def _time(value: str | None) -> Markup:
+    """A time that is not broken over lines."""
+    return Markup("<time>{}</time>").format(visible(when(value)))
 
 
 def _power(exponent: int) -> str:

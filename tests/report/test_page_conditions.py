@@ -105,6 +105,19 @@ def test_the_prompt_is_told_from_the_continuation(project: Project) -> None:
     assert (prompt.tail or "").startswith(" a new array")
 
 
+def test_a_sample_without_a_continuation_says_so(project: Project) -> None:
+    samples = {"created": "now", "samples": [{"prompt": "p", "text": "", "mode": "greedy"}]}
+    write(project.run / "eval" / "samples.json", samples)
+    assert [text_of(quote) for quote in page(project).root.iter("blockquote")] == ["p (here the model ended the text)"]
+
+
+def test_a_time_that_is_none_is_escaped(project: Project) -> None:
+    write(project.run / "eval" / "perplexity.json", {**PERPLEXITY, "created": "<u>now</u>", "device": "<u>gpu</u>"})
+    read = page(project)
+    assert "<u>gpu</u>, <u>now</u>" in " ".join(text_of(read.section("evaluation")).split()).replace(" ,", ",")
+    assert not list(read.root.iter("u"))
+
+
 @BOTH
 def test_nan_and_infinity_are_gaps_and_are_said(project: Project, lang: str) -> None:
     records: list[dict[str, Any]] = [dict(record) for record in project.train]

@@ -37,6 +37,7 @@ def test_chinese_is_chinese_wherever_english_is_prose() -> None:
 def test_strings_format_their_values() -> None:
     text = Strings({"pages": "{count} pages"})
     assert text("pages", count=3) == "3 pages"
+    assert text("pages", count="<b>") == "&lt;b&gt; pages"
     assert text.has("pages")
     assert not text.has("books")
 

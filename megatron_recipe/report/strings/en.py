@@ -175,6 +175,7 @@ ENGLISH = {
     "samples.explain": "The prompt is marked; the model wrote the rest. Greedy takes the most likely token each "
     "time, so small models repeat themselves; sampling draws from the model's probabilities. The sign � stands for "
     "bytes that are no character.",
+    "samples.empty": "(here the model ended the text)",
     "samples.greedy": "Greedy",
     "samples.sampled": "Sampled, temperature {temperature}, seed {seed}",
     "facts.title": "The run's facts",

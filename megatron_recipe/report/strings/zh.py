@@ -163,6 +163,7 @@ CHINESE = {
     "samples.none": "样例：未运行。生成的命令：",
     "samples.explain": "带底色的是提示，其余由模型写成。贪心每次取最可能的 token，所以小模型会重复自己；采样则按模型"
     "给出的概率抽取。符号 � 表示不成字符的字节。",
+    "samples.empty": "（模型在此结束了文本）",
     "samples.greedy": "贪心",
     "samples.sampled": "采样，温度 {temperature}，随机种子 {seed}",
     "facts.title": "运行信息",
