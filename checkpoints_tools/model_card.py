@@ -10,6 +10,7 @@ from megatron_recipe.files import read_jsonl
 if TYPE_CHECKING:
     from checkpoints_tools.to_hf import ExportPlan
 
+LISTED_SOURCES = 20
 CARD = """---
 library_name: transformers
 pipeline_tag: text-generation
@@ -65,7 +66,7 @@ def model_card(plan: "ExportPlan", export: dict[str, Any], name: str) -> str:
         parameters=parameters,
         languages="language:\n" + "".join(f"- {code}\n" for code in languages) if languages else "",
         facts="\n".join(f"| {label} | {value} |" for label, value in facts(plan).items()),
-        sources="\n".join(source_row(source) for source in sources) or "| not recorded | | | | |",
+        sources="\n".join(source_rows(sources)),
         checks="\n".join(f"- {line}" for line in checks(export)),
         eod=tokenizer.get("eod_piece", "<|end_of_document|>"),
         eod_id=tokenizer["eod_id"],
@@ -99,6 +100,20 @@ def last_validation(metrics: Path, step: int) -> dict[str, Any] | None:
         return None
     records = [one for one in read_jsonl(metrics) if one.get("kind") == "validation" and one["step"] <= step]
     return records[-1] if records else None
+
+
+def source_rows(sources: list[dict[str, Any]]) -> list[str]:
+    """The largest sources as table rows, and one row that says how many more the manifest lists."""
+    if not sources:
+        return ["| not recorded / 未记录 | | | | |"]
+    by_size = sorted(sources, key=lambda source: -(source.get("bytes") or 0))
+    rows = [source_row(source) for source in by_size[:LISTED_SOURCES]]
+    if rest := by_size[LISTED_SOURCES:]:
+        documents, size = (sum(source.get(key) or 0 for source in rest) for key in ("documents", "bytes"))
+        rows.append(
+            source_row({"name": f"{len(rest)} more / 另外 {len(rest)} 个", "documents": documents, "bytes": size})
+        )
+    return rows
 
 
 def source_row(source: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from checkpoints_tools import to_hf, weight_map
 from checkpoints_tools.megatron_checkpoint import find_checkpoint, read_model_weights
+from checkpoints_tools.model_card import source_rows
 from checkpoints_tools.to_hf import export_run, plan_export
 from checkpoints_tools.weight_map import hf_to_megatron
 from megatron_recipe.errors import CheckpointError, ConfigError
@@ -85,6 +86,17 @@ def test_the_card_tells_the_runs_facts(exports):
     assert "| docs | PSF-2.0 | en | 120 | 1.0 |" in card
     assert "1,024" in card and "nats per token at step 4" in card and "27 held-out documents" in card
     assert all(file.stat().st_mode & 0o044 == 0o044 for file in folder.iterdir())
+
+
+def test_the_card_lists_the_largest_sources_and_sums_up_the_rest():
+    sources = [
+        {"name": f"s|{i}", "license": "MIT", "language": "en", "documents": 2, "bytes": 10**6 * i} for i in range(23)
+    ]
+    rows = source_rows(sources)
+    assert len(rows) == 21
+    assert rows[0] == "| s\\|22 | MIT | en | 2 | 22.0 |"
+    assert rows[-1] == "| 3 more / 另外 3 个 |  |  | 6 | 3.0 |"
+    assert "not recorded" in source_rows([])[0]
 
 
 @pytest.mark.parametrize("mistake", ["key-value groups ignored", "gate and up swapped"])

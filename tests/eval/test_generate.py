@@ -8,6 +8,7 @@ from eval.generate import generate_samples
 from eval.prompts import PROMPTS_FILE, read_prompts
 from megatron_recipe.errors import CheckpointError, ConfigError, DataError
 
+LENGTH = 32
 PROMPTS = ["def f(x):", "训练一个模型", ""]
 
 
@@ -25,16 +26,20 @@ def test_each_prompt_gets_a_greedy_and_a_sampled_continuation(model_dir):
     assert result["model"] == str(model_dir) and result["created"]
 
 
-def test_greedy_takes_the_most_likely_token_after_a_document_start(model_dir):
+def greedy_text(model_dir, prompt_ids: list[int], new_tokens: int) -> str:
+    """The most likely continuation, token by token, without `generate`."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(model_dir).eval(), AutoTokenizer.from_pretrained(model_dir)
-    prompt = [1, *tokenizer(PROMPTS[0])["input_ids"]]
-    ids = list(prompt)
+    ids: list[int] = []
     with torch.inference_mode():
-        while len(ids) < len(prompt) + 8 and (len(ids) == len(prompt) or ids[-1] != 1):
-            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
-    expected = tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
+        while len(ids) < new_tokens and ids[-1:] != [1]:
+            ids.append(int(model(torch.tensor([prompt_ids + ids])).logits[0, -1].argmax()))
+    return tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_greedy_takes_the_most_likely_token_after_a_document_start(model_dir):
+    prompt = [1, *AutoTokenizer.from_pretrained(model_dir)(PROMPTS[0])["input_ids"]]
     found = generate_samples(model_dir, PROMPTS[:1], max_new_tokens=8, seed=0)
-    assert texts(found, "greedy") == [expected]
+    assert texts(found, "greedy") == [greedy_text(model_dir, prompt, 8)]
 
 
 def test_the_seed_decides_the_sampled_text_and_nothing_else(model_dir):
@@ -45,14 +50,10 @@ def test_the_seed_decides_the_sampled_text_and_nothing_else(model_dir):
 
 
 def test_a_prompt_that_is_too_long_is_cut_at_its_beginning(model_dir):
-    tail = "return the last value"
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    room = 32 - 4
-    kept = tokenizer("x y " * 100 + tail)["input_ids"][-room:]
-    model = AutoModelForCausalLM.from_pretrained(model_dir).eval()
-    expected = int(model(torch.tensor([kept])).logits[0, -1].argmax())
-    found = texts(generate_samples(model_dir, ["x y " * 100 + tail], max_new_tokens=4, seed=0), "greedy")[0]
-    assert found.startswith(tokenizer.decode([expected], skip_special_tokens=True).rstrip("\ufffd"))
+    prompt = "x y " * 100 + "return the last value"
+    kept = AutoTokenizer.from_pretrained(model_dir)(prompt, verbose=False)["input_ids"][-(LENGTH - 4) :]
+    found = generate_samples(model_dir, [prompt], max_new_tokens=4, seed=0)
+    assert texts(found, "greedy") == [greedy_text(model_dir, kept, 4)]
 
 
 @pytest.mark.parametrize("tokens", [0, 32])
