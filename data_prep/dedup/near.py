@@ -14,6 +14,7 @@ import rensa
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
+from data_prep.dedup.arrays import save_array
 from data_prep.dedup.corpus import Corpus
 from data_prep.dedup.removal import Removals
 from data_prep.dedup.shingles import batch_shingle_hashes, mixed, normalised
@@ -78,7 +79,7 @@ class MinHashBands(PipelineStep):
         if texts:
             parts.append(band_hashes(texts, self.banding))
         empty = np.zeros((self.banding.bands, 0), dtype=np.uint64)
-        np.save(self.folder / f"{rank:05d}.npy", np.concatenate([empty, *parts], axis=1))
+        save_array(self.folder / f"{rank:05d}.npy", np.concatenate([empty, *parts], axis=1))
 
 
 def band_hashes(texts: list[str], banding: Banding) -> np.ndarray:
@@ -108,8 +109,9 @@ def find_near_duplicates(folder: Path, corpus: Corpus, threshold: float, removal
     """
     pairs = candidate_pairs(folder, removals.kept)
     later, earlier = (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    bounds = np.flatnonzero(np.diff(later, prepend=-1))
-    for start, end in zip(bounds, [*bounds[1:], len(later)], strict=True):
+    starts = np.flatnonzero(np.diff(later, prepend=-1))
+    ends = np.append(starts, len(later))[1:]
+    for start, end in zip(starts, ends, strict=True):
         number = int(later[start])
         candidates = earlier[start:end]
         matched = removals.matched[candidates]

@@ -8,6 +8,7 @@ import orjson
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
+from data_prep.dedup.arrays import save_array
 from data_prep.dedup.corpus import Corpus
 
 REASONS = ("", "exact_duplicate", "near_duplicate")
@@ -56,9 +57,8 @@ class Removals:
 
     def save(self, folder: Path) -> None:
         """Write the arrays as ``matched.npy``, ``similarity.npy`` and ``reason.npy``."""
-        folder.mkdir(exist_ok=True)
         for name in ("matched", "similarity", "reason"):
-            np.save(folder / f"{name}.npy", getattr(self, name))
+            save_array(folder / f"{name}.npy", getattr(self, name))
 
     @classmethod
     def load(cls, folder: Path) -> "Removals":
@@ -71,23 +71,23 @@ class RemoveDuplicates(PipelineStep):
 
     Args:
         documents: folder of the shards that the numbering is of; each task must read the shard of its rank.
-        removals: folder that `Removals.save` wrote.
+        decisions: folder that `Removals.save` and `Corpus.save_index` wrote.
         listing: folder for the lists of what was removed.
     """
 
     type = "🔻 - FILTER"
     name = "🫂 Remove duplicates"
 
-    def __init__(self, documents: Path, removals: Path, listing: Path) -> None:
+    def __init__(self, documents: Path, decisions: Path, listing: Path) -> None:
         super().__init__()
         self.documents = documents
-        self.removals = removals
+        self.decisions = decisions
         self.listing = listing
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        removals = Removals.load(self.removals)
-        corpus = Corpus(self.documents)
-        first = int(corpus.starts[corpus.ranks.index(rank)]) if rank in corpus.ranks else 0
+        removals = Removals.load(self.decisions)
+        corpus = Corpus(self.documents, self.decisions)
+        first = corpus.first_of(rank)
         with (self.listing / f"{rank:05d}.jsonl").open("wb") as listing:
             for number, document in enumerate(data or (), first):
                 reason = REASONS[removals.reason[number]]
