@@ -15,8 +15,8 @@ _LONG_RUN = re.compile(rf"[^\s._{_HAN}，。、；：！？（）《》“”]{{
 class SymbolFilter(BaseFilter):
     """Drop documents by the make-up of their characters; every share is of the characters that are not white space.
 
-    Letters are Unicode letters, so a Chinese character is a letter. Numbers measured on installed documentation: prose
-    has 0.7 to 0.85 letters, doctest-laden docstrings 0.55 to 0.7, tables of numbers and rulers of dashes under 0.4.
+    Letters are Unicode letters, so a Chinese character is a letter. Measured on the installed corpus: half of the
+    docstrings have over 0.90 letters, 98 % over 0.70, the dictionary's entries 0.75 to 0.90; tables of numbers under 0.45.
 
     Args:
         min_letters: least share of letters (`few_letters`).

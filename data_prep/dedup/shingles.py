@@ -13,8 +13,8 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 
 SHINGLE_CHARACTERS = 5
-"""Long enough that two unrelated texts of 100 kB share under half of their shingles, short enough that one changed
-character in a Chinese dictionary entry of 80 changes only 5 of them."""
+"""Long enough that English texts of 100 kB on different subjects have a Jaccard similarity of 0.06 to 0.16 (measured on
+docstrings), short enough that one changed character in a Chinese dictionary entry of 80 changes only 5 of them."""
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing modulo 2^64
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)  # Stafford's variant 13 of the murmur3 finaliser, as in splitmix64
