@@ -9,7 +9,7 @@ A checkpoint is written below a hidden name and renamed, so a kill at any moment
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
+from torch.distributed.checkpoint.api import CheckpointException
 
-from megatron_recipe import optimizer_conversion
+from megatron_recipe import flops, optimizer_conversion
 from megatron_recipe.config import Config
 from megatron_recipe.errors import CheckpointError
-from megatron_recipe.files import disk_full, full_disk_is_an_error, partial_path, write_json
+from megatron_recipe.files import disk_full, partial_path, write_json
+from megatron_recipe.model import padded_vocab_size
 from megatron_recipe.parallel import Ranks, any_rank, barrier
 from megatron_recipe.run_state import RunState
 
@@ -90,14 +92,17 @@ def save_checkpoint(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     barrier()
+    needed = checkpoint_bytes(config, vocab_size)
+    if any_rank(shutil.disk_usage(partial).free < needed, ranks.device):
+        raise disk_full(folder, needed)
     try:
-        with full_disk_is_an_error(folder):
-            dist_checkpointing.save(training.sharded_state(is_loading=False), str(partial), verify_integrity=True)
-    except (CheckpointingException, RuntimeError) as error:
-        # the writer processes report a full disk as text inside an exception of their own
-        if "No space left" in str(error) or shutil.disk_usage(checkpoints).free < 2**20:
-            raise disk_full(folder) from error
-        raise
+        dist_checkpointing.save(training.sharded_state(is_loading=False), str(partial), verify_integrity=True)
+    except (OSError, RuntimeError, CheckpointException) as error:
+        # the writer processes hide the reason in exceptions of their own, so look at the disk
+        if shutil.disk_usage(checkpoints).free > needed:
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+        raise disk_full(folder, needed) from error
     if ranks.is_first:
         marker = {
             "format": FORMAT,
@@ -113,6 +118,13 @@ def save_checkpoint(
         partial.rename(folder)
     barrier()
     return folder
+
+
+def checkpoint_bytes(config: Config, vocab_size: int) -> int:
+    """Size of a checkpoint: the weights, and for each FP32 master weight, first and second moment."""
+    weight_bytes = 2 if config.precision.dtype == "bf16" else 4
+    parameters = flops.parameter_count(config.model, padded_vocab_size(vocab_size, config.model))
+    return parameters * (weight_bytes + 12)
 
 
 def complete_checkpoints(checkpoints: Path) -> list[Path]:

@@ -35,9 +35,7 @@ def read_dataset_facts(folder: Path) -> DatasetFacts:
     """Read a folder's manifest. Raises DataError where there is none or a file that it names is missing."""
     manifest = read_manifest(folder)
     tokenizer = manifest["tokenizer"]
-    facts = DatasetFacts(
-        folder, tokenizer["vocab_size"], tokenizer["eod_id"], tokenizer["sha256"], manifest["splits"]
-    )
+    facts = DatasetFacts(folder, tokenizer["vocab_size"], tokenizer["eod_id"], tokenizer["sha256"], manifest["splits"])
     for split in ("train", "validation"):
         for suffix in (".bin", ".idx"):
             path = folder / f"{split}{suffix}"

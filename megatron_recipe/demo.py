@@ -39,7 +39,13 @@ class Demo:
     def steps(self) -> list[tuple[str, Callable[["Demo"], str]]]:
         """Names and functions of the steps; each function returns its one-line result."""
         stages = [(stage.__name__.replace("_", " "), _data_step(stage)) for stage in DATA_STAGES]
-        return [*stages, ("train", train_step), ("export", export_step), ("evaluate", evaluate_step), ("report", report)]
+        return [
+            *stages,
+            ("train", train_step),
+            ("export", export_step),
+            ("evaluate", evaluate_step),
+            ("report", report_step),
+        ]
 
 
 def demo_command(sources: tuple[Path, ...], name: str, lang: str, overrides: tuple[str, ...], dry_run: bool) -> int:
@@ -138,9 +144,7 @@ def evaluate_step(demo: Demo) -> str:
     folder = demo.run_dir / "eval"
     result = evaluate_perplexity(demo.export_dir, demo.data.out, batch_size=8)
     write_json(folder / "perplexity.json", result)
-    write_json(
-        folder / "samples.json", generate_samples(demo.export_dir, read_prompts(), max_new_tokens=64, seed=1234)
-    )
+    write_json(folder / "samples.json", generate_samples(demo.export_dir, read_prompts(), max_new_tokens=64, seed=1234))
     split = result["splits"]["validation"]
     return (
         f"held-out loss {split['loss']:.3f} nats a token ({split['unigram_loss'] - split['loss']:.2f} below unigram "
@@ -148,7 +152,7 @@ def evaluate_step(demo: Demo) -> str:
     )
 
 
-def report(demo: Demo) -> str:
+def report_step(demo: Demo) -> str:
     """Write the run's page."""
     from megatron_recipe.report import write_report
 

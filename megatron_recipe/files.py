@@ -24,12 +24,13 @@ def full_disk_is_an_error(path: Path) -> Iterator[None]:
         raise disk_full(path) from error
 
 
-def disk_full(path: Path) -> MachineError:
-    """The error for a full disk at `path` (which need not exist)."""
+def disk_full(path: Path, needed_bytes: int = 0) -> MachineError:
+    """The error for a full disk at `path` (which need not exist); `needed_bytes` 0 where the need is not known."""
     existing = next(p for p in [path.absolute(), *path.absolute().parents] if p.exists())
     free = shutil.disk_usage(existing).free
+    need = f", {needed_bytes / 1e6:,.0f} MB needed" if needed_bytes else ""
     return MachineError(
-        f"{path}: the disk is full ({free / 1e6:.0f} MB free on {existing}); "
+        f"{path}: the disk is full ({free / 1e6:,.0f} MB free on {existing}{need}); "
         "free some space or choose another folder, then run the same command again: it continues"
     )
 

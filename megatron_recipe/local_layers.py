@@ -29,8 +29,11 @@ class CausalAttention(DotProductAttention):
         queries_per_group = query.shape[2] // key.shape[2]
         if queries_per_group > 1:
             key, value = (tensor.repeat_interleave(queries_per_group, dim=2) for tensor in (key, value))
+        query, key, value = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))
         context = scaled_dot_product_attention(
-            *(tensor.permute(1, 2, 0, 3) for tensor in (query, key, value)),
+            query,
+            key,
+            value,
             attn_mask=None if attention_mask is None else ~attention_mask,
             is_causal=attention_mask is None,
             scale=self.softmax_scale,
@@ -43,7 +46,7 @@ class RMSNorm(torch.nn.RMSNorm):
 
     def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
         super().__init__(hidden_size, eps=eps)
-        self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
+        self.weight.sequence_parallel = config.sequence_parallel
 
 
 def local_layer_spec(qk_norm: bool) -> ModuleSpec:

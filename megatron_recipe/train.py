@@ -1,6 +1,6 @@
 """Train a model. Run: megatron-recipe train RECIPE, or torchrun launch/pretrain_1b.sh
 
-    config → process groups → model, optimizer, data → newest checkpoint → steps → checkpoint
+config → process groups → model, optimizer, data → newest checkpoint → steps → checkpoint
 """
 
 import time
@@ -78,9 +78,7 @@ def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[
     return facts
 
 
-def start(
-    config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: parallel.Ranks, started: float
-) -> Run:
+def start(config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: parallel.Ranks, started: float) -> Run:
     """Build model, optimizer, schedule and data, and load the newest checkpoint if there is one."""
     chunks = model.build_model(config, facts[0].vocab_size, ranks.device)
     adamw = optimizer.build_optimizer(config, chunks)

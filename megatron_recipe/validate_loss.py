@@ -30,7 +30,11 @@ def data_iterators(batches: Iterator[data.Batch], model: list[Any]) -> Any:
 
 
 def validation_loss(
-    model: list[DistributedDataParallel], dataset: GPTDataset | None, samples: int, config: Config, ranks: parallel.Ranks
+    model: list[DistributedDataParallel],
+    dataset: GPTDataset | None,
+    samples: int,
+    config: Config,
+    ranks: parallel.Ranks,
 ) -> float | None:
     """Mean loss in nats a token over the first `samples` held-out samples; None where there are none."""
     at_once = config.batch.micro_batch_size_samples * ranks.data_size
