@@ -49,8 +49,11 @@ def write_config(config: Config, path: Path) -> None:
         yaml.safe_dump(config.model_dump(mode="json"), file, sort_keys=False, allow_unicode=True)
 
 
-def _read_recipe(recipe: str) -> dict[str, Any]:
+def _read_recipe(recipe: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     """The values of a recipe with those it extends below them."""
+    if recipe in extended_by:
+        chain = " extends ".join((*extended_by, recipe))
+        raise ConfigError(f"{chain}: a recipe must not extend itself; remove one of these extends: lines")
     is_path = recipe.endswith((".yaml", ".yml"))
     path = Path(recipe) if is_path else FOLDER / f"{recipe}.yaml"
     if not path.is_file():
@@ -67,7 +70,7 @@ def _read_recipe(recipe: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of sections (model, data, …), not {type(values).__name__}")
     parent = values.pop("extends", None)
-    return _merge(_read_recipe(parent), values) if parent else values
+    return _merge(_read_recipe(parent, (*extended_by, recipe)), values) if parent else values
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

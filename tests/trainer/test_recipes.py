@@ -1,0 +1,134 @@
+"""Recipes resolve, mistakes in them are named, and a resolved one reads back equal."""
+
+import pytest
+from typer.testing import CliRunner
+
+from megatron_recipe import recipes
+from megatron_recipe.cli import app
+from megatron_recipe.errors import ConfigError
+from megatron_recipe.recipes import load_config, parse_config, recipe_names, write_config
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_recipe_passes_its_checks_on_a_dataset(dataset, recipe):
+    overrides = ["--set", f"data.datasets={dataset}", "--set", "precision.dtype=fp32"]
+    result = CliRunner().invoke(app, ["train", recipe, "--dry-run", *overrides], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "would train" in result.stderr and f"runs/{recipe}" in result.stderr
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_a_written_configuration_reads_back_equal(tmp_path, recipe):
+    config = load_config(recipe, ("train.seed=7", "data.datasets=数据/甲,datasets/b"))
+    write_config(config, tmp_path / "config.yaml")
+    assert load_config(str(tmp_path / "config.yaml")) == config
+    assert "数据/甲" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_base_is_no_recipe_of_its_own():
+    assert "base" not in recipe_names() and {"gpt_tiny_cpu", "gpt_100m", "gpt_1b"} <= set(recipe_names())
+
+
+def test_an_unknown_recipe_lists_the_known_and_suggests_one():
+    with pytest.raises(ConfigError) as caught:
+        load_config("gpt_tiny")
+    message = str(caught.value)
+    assert message.startswith("unknown recipe 'gpt_tiny' (did you mean 'gpt_tiny_cpu'?)")
+    assert all(name in message for name in recipe_names()) and ".yaml" in message
+    with pytest.raises(ConfigError, match=r"nothing\.yaml: no such file; known recipes: .*gpt_1b"):
+        load_config("nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("model.hiden_size=64", ["model.hiden_size is not known", "did you mean 'hidden_size'?", "num_layers"]),
+        ("modle.hidden_size=64", ["modle is not known", "did you mean 'model'?", "optimizer"]),
+        ("train.zzz=1", ["train.zzz is not known; train has: steps, stop_at_step"]),
+        ("data.datasets=[{path: a, wieght: 2}]", ["wieght is not known (did you mean 'weight'?)"]),
+        ("data.datasets=[]", ["data.datasets=[]", "at least 1 item"]),
+        ("model.hidden_size=0", ["model.hidden_size=0", "greater than 0"]),
+        ("model.hidden_size=wide", ["model.hidden_size='wide'", "valid integer"]),
+        ("model.num_layers=2.5", ["model.num_layers=2.5", "valid integer"]),
+        ("optimizer.beta2=1", ["optimizer.beta2=1", "less than 1"]),
+        ("schedule.decay=cosin", ["schedule.decay='cosin'", "'cosine', 'linear', 'wsd' or 'constant'"]),
+        ("precision.dtype=fp16", ["precision.dtype='fp16'", "'fp32' or 'bf16'"]),
+        ("parallel.tensor=-1", ["parallel.tensor=-1", "greater than 0"]),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_rule(override, parts):
+    with pytest.raises(ConfigError) as caught:
+        load_config("gpt_tiny_cpu", (override,))
+    message = str(caught.value)
+    assert message.startswith("gpt_tiny_cpu: ")
+    assert [part for part in parts if part not in message] == [], message
+
+
+def test_what_is_missing_is_named_with_the_remedy():
+    values = load_config("gpt_tiny_cpu").model_dump()
+    del values["train"]["steps"]
+    with pytest.raises(
+        ConfigError, match=r"mine: train\.steps is missing; set it in the recipe or with --set train\.steps="
+    ):
+        parse_config(values, "mine")
+
+
+@pytest.mark.parametrize("override", ["train.steps", "steps=3", "=3", "train.=3", ""])
+def test_an_override_has_a_section_a_field_and_a_value(override):
+    with pytest.raises(ConfigError, match=r"write it as section\.field=value"):
+        load_config("gpt_tiny_cpu", (override,))
+    with pytest.raises(ConfigError, match="not a YAML value"):
+        load_config("gpt_tiny_cpu", ("train.steps=[1",))
+
+
+def test_overrides_are_numbers_words_and_lists():
+    config = load_config(
+        "gpt_tiny_cpu",
+        (
+            "schedule.peak_learning_rate=1e-3",
+            "optimizer.epsilon=1e-9",
+            "model.qk_norm=true",
+            "schedule.decay=wsd",
+            "train.steps=10",
+            "train.steps=20",
+            "data.datasets=[{path: a, weight: 3}, {path: b}]",
+        ),
+    )
+    assert config.schedule.peak_learning_rate == 1e-3 and config.optimizer.epsilon == 1e-9
+    assert config.model.qk_norm and config.schedule.decay == "wsd"
+    assert config.train.steps == 20, "the last one counts"
+    assert [(dataset.path, dataset.weight) for dataset in config.data.datasets] == [("a", 3.0), ("b", 1.0)]
+    assert [one.path for one in load_config("gpt_1b", ("data.datasets=x,y",)).data.datasets] == ["x", "y"]
+
+
+def test_a_users_file_extends_a_recipe_and_states_what_differs(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: gpt_tiny_cpu\nmodel:\n  num_layers: 2\n", encoding="utf-8")
+    config, parent = load_config(str(mine)), load_config("gpt_tiny_cpu")
+    assert config.model.num_layers == 2
+    assert config == parent.model_copy(update={"model": parent.model.model_copy(update={"num_layers": 2})})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"- a\n- b\n", "a recipe is a mapping of sections"),
+        (b"model: [", "not valid YAML"),
+        (b"model:\n  \xb5: 1\n", "not valid YAML"),
+        (b"", "a recipe is a mapping of sections"),
+        (b"extends: gpt_tiny\n", "unknown recipe 'gpt_tiny'"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_said_to_be_none(tmp_path, content, said):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said):
+        load_config(str(path))
+
+
+def test_a_file_that_extends_itself_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "FOLDER", tmp_path)
+    for name, parent in (("one", "two"), ("two", "one")):
+        (tmp_path / f"{name}.yaml").write_text(f"extends: {parent}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="one extends two extends one: a recipe must not extend itself"):
+        load_config("one")
