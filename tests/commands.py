@@ -1,0 +1,65 @@
+"""The project's commands, started as a user starts them: in processes of their own, on the CPU."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LAUNCH = ROOT / "launch/pretrain_tiny.sh"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+SECONDS = 300
+
+Arguments = Sequence[object]
+
+
+def recipe_command(arguments: Arguments) -> list[str]:
+    """`megatron-recipe ARGUMENTS`."""
+    return [sys.executable, "-m", "megatron_recipe.cli", *map(str, arguments)]
+
+
+def torchrun_command(processes: int, arguments: Arguments) -> list[str]:
+    """`torchrun --nproc-per-node PROCESSES launch/pretrain_tiny.sh ARGUMENTS`."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [*torchrun, str(LAUNCH), *map(str, arguments)]
+
+
+def run(command: Sequence[str], cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run to the end; the caller looks at the exit code."""
+    return subprocess.run(
+        command, cwd=cwd, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=SECONDS
+    )
+
+
+def megatron_recipe(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `megatron-recipe ARGUMENTS` to the end."""
+    return run(recipe_command(arguments), cwd)
+
+
+def interrupt(
+    command: Sequence[str], cwd: Path, when: Callable[[], bool], number: signal.Signals
+) -> subprocess.CompletedProcess[str]:
+    """Start, send `number` to the process as soon as `when()` holds, and wait for the end.
+
+    Only the process itself gets the signal: what it started must end with it.
+    """
+    with subprocess.Popen(
+        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + SECONDS
+        while not when():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise AssertionError(f"not interrupted in time: {process.communicate()[1]}")
+            time.sleep(0.005)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=SECONDS)
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+def sets(*overrides: str) -> list[str]:
+    """`--set A --set B …`"""
+    return [word for override in overrides for word in ("--set", override)]

@@ -1,0 +1,37 @@
+"""A small dataset and small runs of the real trainer, made once for all tests that need them."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from commands import megatron_recipe, run, torchrun_command
+from small_runs import arguments
+
+sys.path.insert(0, str(Path(__file__).parent / "checkpoints_tools"))
+
+from small_dataset import write_dataset
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("dataset") / "small")
+
+
+@pytest.fixture(scope="session")
+def half_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run stopped at step 5 by one process, to be copied and continued."""
+    folder = tmp_path_factory.mktemp("half")
+    stop = "train.stop_at_step=5"
+    result = megatron_recipe("train", "gpt_tiny_cpu", *arguments(dataset, folder / "run", stop), cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def resumed_run(dataset: Path, half_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`half_run` continued to step 10 by another process, in the same layout."""
+    folder = Path(shutil.copytree(half_run, tmp_path_factory.mktemp("resumed") / "run"))
+    result = run(torchrun_command(1, arguments(dataset, folder, "train.stop_at_step=10")), folder)
+    assert result.returncode == 0, result.stderr
+    return folder
