@@ -6,7 +6,7 @@ from pathlib import Path
 
 from megatron_recipe import console
 from megatron_recipe.config import Config
-from megatron_recipe.dataset_facts import read_dataset_facts
+from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.recipes import load_config, recipe_names
 from megatron_recipe.validation import check_config
@@ -22,8 +22,9 @@ def train_command(
         )
     config = load_config(recipe or str(config_file), overrides)
     folder = run_dir or default_run_dir(recipe, config_file)
+    facts = check_without_torch(config)
     if dry_run:
-        say_plan(config, folder)
+        say_plan(config, facts, folder)
         return 0
     from megatron_recipe.train import train
 
@@ -39,12 +40,17 @@ def default_run_dir(recipe: str | None, config_file: Path | None) -> Path:
     return Path("runs") / Path(recipe or str(config_file)).stem
 
 
-def say_plan(config: Config, run_dir: Path) -> None:
-    """Check what can be checked without torch, and say what a run would do."""
+def check_without_torch(config: Config) -> list[DatasetFacts]:
+    """Datasets and cross-field rules, so that a mistake is answered before torch's seconds of loading."""
     facts = [read_dataset_facts(Path(dataset.path)) for dataset in config.data.datasets]
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     # whether there is a GPU is not known without torch: its own rules are checked at the start of a run
     check_config(config, facts, world_size, on_cpu=False)
+    return facts
+
+
+def say_plan(config: Config, facts: list[DatasetFacts], run_dir: Path) -> None:
+    """Say what a run would do."""
     from megatron_recipe.flops import parameter_count
 
     rows = config.model.vocab_multiple_of
