@@ -204,5 +204,5 @@ def load_checkpoint(folder: Path, training: Training, config: Config, vocab_size
         optimizer_conversion.groups_from_plain(loaded["optimizer"])
     if was_distributed and not is_distributed:
         optimizer_conversion.groups_from_distributed(loaded["optimizer"])
+    # no reload_model_params() after it: that would round the FP32 master weights to the model's BF16
     training.load_state(loaded)
-    training.optimizer.reload_model_params()
