@@ -1,15 +1,17 @@
 """The block that turns documents into tokens: per task one .bin/.idx pair for each split, and the held-out text."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import orjson
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from data_prep.megatron_writer import MegatronWriter
 from data_prep.split import is_held_out
-from data_prep.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
+from data_prep.tokenizers.fast_encoder import FastEncoder, load_encoder
 
 SPLITS = ("train", "validation")
 BATCH_CHARACTERS = 1_000_000
@@ -22,7 +24,7 @@ class TokenizeDocuments(PipelineStep):
     metadata afterwards.
 
     Args:
-        tokenizer: the model file; loaded in each process.
+        tokenizer: a SentencePiece ``.model`` or a ``tokenizer.json``; loaded by each process that uses it, once.
         folder: where the parts are written.
         share: share of the documents held out.
         seed: chooses which.
@@ -38,11 +40,14 @@ class TokenizeDocuments(PipelineStep):
         self.share = share
         self.seed = seed
 
+    @cached_property
+    def encoder(self) -> FastEncoder:
+        """The loaded tokenizer."""
+        return load_encoder(self.tokenizer)
+
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        tokenizer = SentencePieceTokenizer(self.tokenizer)
-        writers = {
-            s: MegatronWriter(part(self.folder, rank, s), tokenizer.vocab_size, tokenizer.eod_id) for s in SPLITS
-        }
+        encoder = self.encoder
+        writers = {s: MegatronWriter(part(self.folder, rank, s), encoder.vocab_size, encoder.eod_id) for s in SPLITS}
         text_path = part(self.folder, rank, "validation").with_suffix(".jsonl")
         with writers["train"], writers["validation"], text_path.open("wb") as held_out_text:
             batch: list[Document] = []
@@ -51,28 +56,30 @@ class TokenizeDocuments(PipelineStep):
                 batch.append(document)
                 characters += len(document.text)
                 if characters >= BATCH_CHARACTERS:
-                    yield from self._write(batch, tokenizer, writers, held_out_text)
+                    yield from self._write(batch, encoder, writers, held_out_text)
                     batch, characters = [], 0
-            yield from self._write(batch, tokenizer, writers, held_out_text)
+            yield from self._write(batch, encoder, writers, held_out_text)
 
     def _write(
         self,
         documents: list[Document],
-        tokenizer: SentencePieceTokenizer,
+        encoder: FastEncoder,
         writers: dict[str, MegatronWriter],
         held_out_text: IO[bytes],
     ) -> DocumentsPipeline:
         with self.track_time("batch"):
-            encoded = tokenizer.encode_batch([document.text for document in documents])
-        for document, ids in zip(documents, encoded, strict=True):
-            if not len(ids):
+            batch = encoder.encode([document.text for document in documents])
+        held_out = np.array([is_held_out(d.id, self.share, self.seed) for d in documents], dtype=bool)
+        for split, name in enumerate(SPLITS):
+            chosen = (held_out == split) & (batch.lengths > 0)
+            writers[name].add_batch(batch.ids[np.repeat(chosen, batch.lengths)], batch.lengths[chosen])
+        for document, length, split in zip(documents, batch.lengths.tolist(), held_out.tolist(), strict=True):
+            if not length:
                 self.stat_update("dropped_no_tokens")
                 continue
-            split = SPLITS[is_held_out(document.id, self.share, self.seed)]
-            writers[split].add_documents([ids])
-            if split == "validation":
+            if split:
                 held_out_text.write(_line(document))
-            document.metadata["split"] = split
+            document.metadata["split"] = SPLITS[split]
             yield document
 
 

@@ -1,0 +1,61 @@
+"""A byte-level BPE ``tokenizer.json`` (Hugging Face `tokenizers`), where text never becomes a special token.
+
+`tokenizers` by itself turns the characters ``<|endoftext|>`` in a document into the end-of-document id, which cuts the
+document in two for whoever trains on it; here they are encoded like any other text.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from megatron_recipe.errors import DataError
+
+EOD_TOKENS = ("<|end_of_document|>", "<|endoftext|>", "<|end_of_text|>", "</s>")
+"""Names of the end-of-document token, in order of preference: ours, then GPT-2 and Qwen, Llama 3, Llama 2."""
+
+
+class ByteLevelTokenizer:
+    """Wraps a ``tokenizer.json``.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: the file is missing, is no tokenizer.json, or has none of EOD_TOKENS.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from tokenizers import Tokenizer
+
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot read the tokenizer ({error.strerror})") from error
+        try:
+            self._model = Tokenizer.from_buffer(content)
+        except Exception as error:  # tokenizers raises nothing more specific
+            raise DataError(f"{path}: not a tokenizer.json ({error})") from error
+        self._model.encode_special_tokens = True
+        self.path = path
+        self.fingerprint = hashlib.sha256(content).hexdigest()
+        """Hex SHA-256 of the file."""
+        self.vocab_size: int = max(self._model.get_vocab(with_added_tokens=True).values()) + 1
+        self.eod_id = self._eod_id()
+
+    def _eod_id(self) -> int:
+        found = [i for i in map(self._model.token_to_id, EOD_TOKENS) if i is not None]
+        if not found:
+            raise DataError(f"{self.path}: the tokenizer has no end-of-document token; add one of {EOD_TOKENS}")
+        return int(found[0])
+
+    def encode_batch(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
+        """The ids of each text, int32, without an end-of-document; lone surrogates must be replaced before."""
+        encoded = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(one.ids, dtype=np.int32) for one in encoded]
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
+        """The text of ids; special tokens give nothing."""
+        return self._model.decode([int(i) for i in ids])
