@@ -5,9 +5,10 @@ Every import of a library is inside its command, so that help and checks answer 
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from checkpoints_tools.cli import app as convert_app
 from data_prep.cli import app as data_app
@@ -17,8 +18,22 @@ from megatron_recipe.errors import RecipeError
 
 USER_ERROR, INTERRUPTED = 2, 130
 
+
+class Commands(TyperGroup):
+    """Says one line on Ctrl-C, which typer would turn into a silent exit."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            console.say("interrupted; run the same command again to continue")
+            raise typer.Exit(INTERRUPTED) from interrupt
+
+
 app = typer.Typer(
     name="megatron-recipe",
+    cls=Commands,
     help="Pretrain a 100M-7B GPT from raw text: data, training, export, evaluation, report.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -81,6 +96,7 @@ def demo(
         list[Path] | None, typer.Option(help="Your own JSONL, parquet or txt; may be repeated.", show_default=False)
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the dataset, the run and the export.")] = "demo",
+    vocab_size: Annotated[int, typer.Option(help="Pieces of the tokenizer; less for a small corpus.")] = 4096,
     lang: Annotated[str, typer.Option(help="Language of the report: en or zh.")] = "en",
     overrides: Overrides = None,
     dry_run: DryRun = False,
@@ -88,11 +104,11 @@ def demo(
     """Go the whole way on a laptop: text, tokenizer, dataset, training, export, evaluation, report."""
     from megatron_recipe.demo import demo_command
 
-    raise typer.Exit(demo_command(tuple(source or ()), name, lang, tuple(overrides or ()), dry_run))
+    raise typer.Exit(demo_command(tuple(source or ()), name, vocab_size, lang, tuple(overrides or ()), dry_run))
 
 
 def main() -> None:
-    """Entry point: user errors are one message and exit code 2, Ctrl-C is one line and 130."""
+    """Entry point: user errors are one message and exit code 2."""
     from megatron_recipe.quiet import hush_libraries
 
     hush_libraries()
@@ -101,9 +117,6 @@ def main() -> None:
     except RecipeError as error:
         console.say(f"error: {error}")
         sys.exit(USER_ERROR)
-    except KeyboardInterrupt:
-        console.say("interrupted; run the same command again to continue")
-        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

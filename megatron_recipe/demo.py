@@ -48,11 +48,13 @@ class Demo:
         ]
 
 
-def demo_command(sources: tuple[Path, ...], name: str, lang: str, overrides: tuple[str, ...], dry_run: bool) -> int:
+def demo_command(
+    sources: tuple[Path, ...], name: str, vocab_size: int, lang: str, overrides: tuple[str, ...], dry_run: bool
+) -> int:
     """Run the demo, or with `dry_run` say its steps; returns the exit code."""
     dataset = Path("datasets") / name
     demo = Demo(
-        data=DataRecipe(sources=sources, out=dataset, work=Path("work") / name, vocab_size=4096),
+        data=DataRecipe(sources=sources, out=dataset, work=Path("work") / name, vocab_size=vocab_size),
         config=load_config(RECIPE, (f"data.datasets={dataset}", *overrides)),
         run_dir=Path("runs") / name,
         export_dir=Path("exports") / name,
@@ -144,7 +146,9 @@ def evaluate_step(demo: Demo) -> str:
     folder = demo.run_dir / "eval"
     result = evaluate_perplexity(demo.export_dir, demo.data.out, batch_size=8)
     write_json(folder / "perplexity.json", result)
-    write_json(folder / "samples.json", generate_samples(demo.export_dir, read_prompts(), max_new_tokens=64, seed=1234))
+    new_tokens = min(64, demo.config.model.sequence_length_tokens - 1)
+    samples = generate_samples(demo.export_dir, read_prompts(), max_new_tokens=new_tokens, seed=1234)
+    write_json(folder / "samples.json", samples)
     split = result["splits"]["validation"]
     return (
         f"held-out loss {split['loss']:.3f} nats a token ({split['unigram_loss'] - split['loss']:.2f} below unigram "

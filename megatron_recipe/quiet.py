@@ -15,6 +15,12 @@ HIDDEN_WARNINGS = (
     r".*is experimental and still under active development.*",
     r".*The \.grad attribute of a Tensor that is not a leaf.*",
     r".*Please use the new API settings to control TF32.*",
+    # four on loading a checkpoint: of torch's own reader, and of Megatron's use of it
+    r".*torch\.distributed is disabled, unavailable or uninitialized.*",
+    r".*The argument order of load has been changed.*",
+    r".*Please use DTensor instead.*",
+    # Megatron's advice for overlapping communication on GPUs
+    r".*When using async grad allreduce it is recommended.*",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
 )
 

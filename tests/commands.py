@@ -42,12 +42,18 @@ def megatron_recipe(*arguments: object, cwd: Path) -> subprocess.CompletedProces
 def interrupt(
     command: Sequence[str], cwd: Path, when: Callable[[], bool], number: signal.Signals
 ) -> subprocess.CompletedProcess[str]:
-    """Start, send `number` to the process as soon as `when()` holds, and wait for the end.
+    """Start, send `number` as soon as `when()` holds, and wait for the end.
 
-    Only the process itself gets the signal: what it started must end with it.
+    SIGINT goes to all processes of the command, as Ctrl-C in a terminal does; other signals to the first alone.
     """
     with subprocess.Popen(
-        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         deadline = time.monotonic() + SECONDS
         while not when():
@@ -55,7 +61,7 @@ def interrupt(
                 process.kill()
                 raise AssertionError(f"not interrupted in time: {process.communicate()[1]}")
             time.sleep(0.005)
-        process.send_signal(number)
+        (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
         stdout, stderr = process.communicate(timeout=SECONDS)
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
