@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron_recipe import flops, optimizer_conversion
 from megatron_recipe.config import Config
+from megatron_recipe.dataset_facts import DatasetFacts
 from megatron_recipe.errors import CheckpointError
 from megatron_recipe.files import disk_full, partial_path, write_json
 from megatron_recipe.model import padded_vocab_size
@@ -171,6 +172,22 @@ def check_architecture(folder: Path, config: Config, vocab_size: int) -> None:
             f"{folder}: a checkpoint of another architecture: {'; '.join(differences)}; "
             "use its own recipe, or start a new run with another --run-dir"
         )
+
+
+def check_data(folder: Path, data: dict[str, str]) -> None:
+    """Raise CheckpointError if a dataset was made anew since the run began; `data` is `data_facts` of now."""
+    before = read_marker(folder).get("data", data)
+    changed = [path for path, checksum in data.items() if before.get(path, checksum) != checksum]
+    if changed:
+        raise CheckpointError(
+            f"{folder}: trained on another version of {', '.join(changed)} (its tokens changed since); "
+            f"start a new run with another --run-dir, or delete {folder.parent.parent}"
+        )
+
+
+def data_facts(facts: list[DatasetFacts]) -> dict[str, str]:
+    """Checksums of the training tokens by dataset folder."""
+    return {str(fact.folder): fact.train_sha256 for fact in facts}
 
 
 def load_checkpoint(folder: Path, training: Training, config: Config, vocab_size: int) -> None:

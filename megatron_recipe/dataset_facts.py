@@ -26,6 +26,11 @@ class DatasetFacts:
         """Tokens of a split, end-of-document tokens included."""
         return int(self.splits[split]["tokens"])
 
+    @property
+    def train_sha256(self) -> str:
+        """Checksum of the training tokens: tells whether a run continues on the data that it began with."""
+        return str(self.splits["train"]["sha256"]["bin"])
+
     def bytes_per_token(self, split: str) -> float:
         """UTF-8 bytes of text for each token: turns nats per token into bits per byte."""
         return float(self.splits[split]["bytes"]) / max(self.tokens(split), 1)

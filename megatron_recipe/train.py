@@ -73,6 +73,7 @@ def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[
     newest = checkpoint.complete_checkpoints(run_dir / "checkpoints")[-1:]
     for folder in newest:
         checkpoint.check_architecture(folder, config, facts[0].vocab_size)
+        checkpoint.check_data(folder, checkpoint.data_facts(facts))
     if newest:
         run_folder.check_same_run(config, run_dir)
     return facts
@@ -181,7 +182,8 @@ def save(run: Run) -> None:
     mark_time(run)
     began = time.monotonic()
     checkpoints = run.folder / "checkpoints"
-    folder = checkpoint.save_checkpoint(checkpoints, run.training, run.config, run.vocab_size, run.ranks, {})
+    data = {"data": checkpoint.data_facts(run.facts)}
+    folder = checkpoint.save_checkpoint(checkpoints, run.training, run.config, run.vocab_size, run.ranks, data)
     if run.log:
         checkpoint.prune_checkpoints(checkpoints, run.config.checkpoint.keep_last)
         seconds = round(time.monotonic() - began, 3)
