@@ -116,7 +116,8 @@ def export_step(demo: Demo) -> str:
 
     newest = newest_checkpoint(demo.run_dir)
     facts = demo.export_dir / "export.json"
-    if facts.is_file() and json.loads(facts.read_text(encoding="utf-8"))["source"] == str(newest):
+    # by time: a run that was begun anew has checkpoints of the same names
+    if facts.is_file() and facts.stat().st_mtime > (newest / "checkpoint.json").stat().st_mtime:
         export, done = json.loads(facts.read_text(encoding="utf-8")), " (done before)"
     else:
         export = export_run(newest, demo.export_dir, dataset=demo.data.out, dtype="float32", compare=True)
