@@ -64,8 +64,12 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
     tasks |= peers(options, folder, command, texts)
     measured = in_turn(tasks, options.runs)
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
-    print(f"{options.file.name}: {len(texts):,} documents, {megabytes:.1f} MB, planted {len(planted.exact)} exact copies,")
-    print(f"{len(planted.near)} at 0.9 and above, {len(planted.related)} under 0.6; median of {options.runs}; {machine()}")
+    print(
+        f"{options.file.name}: {len(texts):,} documents, {megabytes:.1f} MB, planted {len(planted.exact)} exact copies,"
+    )
+    print(
+        f"{len(planted.near)} at 0.9 and above, {len(planted.related)} under 0.6; median of {options.runs}; {machine()}"
+    )
     shown = [name for name in ("datatrove", "datasketch", "ours") if name in measured]
     headings = [*HEADINGS, "removed", "exact found", "near found", "under 0.6 removed"]
     print(table(headings, [[*measured[n].row(n, megabytes), *found(measured[n], planted)] for n in shown]))

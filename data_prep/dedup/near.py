@@ -5,6 +5,7 @@ and Ullman, Mining of Massive Datasets, chapter 3. Signatures come from rensa (R
 shingles. Bands lie on disk and are sorted one at a time, so that memory is some tens of bytes a document.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,9 @@ def band_hashes(texts: list[str], banding: Banding) -> np.ndarray:
     """One hash for each band of each text's signature, (bands, len(texts)) uint64."""
     hashes, offsets = batch_shingle_hashes(texts)
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, banding.permutations, banding.seed)
-    signatures = np.array(matrix.to_rows(), dtype=np.uint64).reshape(len(texts), banding.bands, banding.rows)
+    numbers = itertools.chain.from_iterable(matrix.to_rows())  # quicker to an array than a list of lists
+    signatures = np.fromiter(numbers, np.uint64, len(texts) * banding.permutations)
+    signatures = signatures.reshape(len(texts), banding.bands, banding.rows)
     keys = np.zeros((len(texts), banding.bands), dtype=np.uint64)
     for row in range(banding.rows):
         keys = mixed(keys ^ signatures[:, :, row])

@@ -4,6 +4,7 @@ Shingles are runs of characters, not of words: the rule is the same for Chinese,
 splitter, which is where datatrove's MinHash spends its time.
 """
 
+import functools
 import unicodedata
 from collections.abc import Sequence
 
@@ -20,10 +21,17 @@ _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing 
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)  # Stafford's variant 13 of the murmur3 finaliser, as in splitmix64
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
+_WIDE_PUNCTUATION = tuple((wide, unicodedata.normalize("NFKC", wide)) for wide in "，：；？！（）％．－／…\u00a0\u3000")
 
+
+@functools.lru_cache(maxsize=1)  # each duplicate finder asks for the document that passes through the pipeline
 def normalised(text: str) -> str:
     """The form in which texts are compared: compatible characters folded (NFKC), no case, white space as one space."""
     if not text.isascii():
+        # Chinese punctuation first, each for what NFKC makes of it: the result is the same, since NFKC decomposes
+        # before it composes, and a text that has nothing else to fold passes its quick check (twice as fast in all)
+        for wide, narrow in _WIDE_PUNCTUATION:
+            text = text.replace(wide, narrow)
         text = unicodedata.normalize("NFKC", text)
     return " ".join(text.casefold().split())
 

@@ -1,5 +1,7 @@
 """Shingles are what a plain set of substrings is, for every text and in every batch."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,3 +39,12 @@ def test_jaccard_is_that_of_the_sets_of_substrings(one, other):
 def test_texts_are_compared_without_case_width_and_spacing():
     assert normalised("Ｔhe  QUICK\n\tfox，") == normalised("the quick fox,")
     assert normalised("Straße") == "strasse"
+
+
+@settings(deadline=None)
+@given(
+    text=st.text(alphabet="aA中，：；？！（）％．－／…\u00a0\u3000\u0301\u0338é가\u11a8ﬁ① \n", max_size=40)
+    | st.text(max_size=20)
+)
+def test_the_quick_way_of_folding_is_that_of_unicode(text):
+    assert normalised(text) == " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -18,7 +18,9 @@ def test_a_fingerprint_has_the_majority_of_each_bit():
 def test_fingerprints_within_three_bits_are_found_whatever_the_bits():
     generator = np.random.default_rng(1)
     originals = generator.integers(0, 2**63, 200, dtype=np.uint64)
-    flips = [np.uint64(sum(1 << int(b) for b in generator.choice(64, k, replace=False))) for k in (0, 1, 2, 3, 4, 5) * 30]
+    flips = [
+        np.uint64(sum(1 << int(b) for b in generator.choice(64, k, replace=False))) for k in (0, 1, 2, 3, 4, 5) * 30
+    ]
     copies = originals[:180] ^ np.array(flips, dtype=np.uint64)
     matched = find_simhash_duplicates(np.concatenate([originals, copies]))
     assert (matched[:200] == -1).all()
