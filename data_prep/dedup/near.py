@@ -88,8 +88,8 @@ def band_hashes(texts: list[str], banding: Banding) -> np.ndarray:
     hashes, offsets = batch_shingle_hashes(texts)
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, banding.permutations, banding.seed)
     numbers = itertools.chain.from_iterable(matrix.to_rows())  # quicker to an array than a list of lists
-    signatures = np.fromiter(numbers, np.uint64, len(texts) * banding.permutations)
-    signatures = signatures.reshape(len(texts), banding.bands, banding.rows)
+    flat = np.fromiter(numbers, np.uint64, len(texts) * banding.permutations)
+    signatures = flat.reshape(len(texts), banding.bands, banding.rows)
     keys = np.zeros((len(texts), banding.bands), dtype=np.uint64)
     for row in range(banding.rows):
         keys = mixed(keys ^ signatures[:, :, row])

@@ -1,8 +1,8 @@
 """SimHash (Charikar 2002; Manku, Jain and Das Sarma 2007), for comparison only: the pipeline removes by MinHash.
 
 A document's 64-bit fingerprint has in each bit what most of its shingles' hashes have there; documents whose
-fingerprints differ in at most three bits count as copies. It is a measure of angle and not of Jaccard similarity, and in
-short documents a changed word flips more than three bits: `benchmarks/dedup.py` shows what that costs.
+fingerprints differ in at most three bits count as copies. It measures angle and not Jaccard similarity, and in short
+documents a changed word flips more than three bits: `benchmarks/dedup.py` shows what that costs.
 """
 
 from collections.abc import Sequence
