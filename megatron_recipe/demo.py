@@ -104,9 +104,11 @@ def train_step(demo: Demo) -> str:
     trained = [record for record in records if record["kind"] == "train"]
     held_out = [record for record in records if record["kind"] == "validation"]
     last = trained[-1]
+    # train.validation_samples=0 leaves no record of it
+    validation = f", held-out loss {held_out[-1]['loss']:.2f}" if held_out else ""
     return (
         f"{last['tokens']:,} tokens in {last['seconds']:.0f} s; training loss {trained[0]['loss']:.2f} → "
-        f"{last['loss']:.2f}, held-out loss {held_out[-1]['loss']:.2f}"
+        f"{last['loss']:.2f}{validation}"
     )
 
 

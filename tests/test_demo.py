@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import interrupt, megatron_recipe, recipe_command, sets
@@ -143,3 +144,17 @@ def test_a_dry_run_says_the_steps_and_makes_nothing(tmp_path):
         result.stderr
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_line_about_training_needs_no_validation(tmp_path, monkeypatch):
+    """`train.validation_samples=0` is a setting like any other."""
+    from megatron_recipe import train
+    from megatron_recipe.demo import train_step
+    from megatron_recipe.preemption import StopRequest
+
+    monkeypatch.setattr(train, "train", lambda config, run_dir: StopRequest())
+    record = {"kind": "train", "step": 1, "tokens": 4096, "seconds": 2.4, "loss": 8.316}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    assert train_step(SimpleNamespace(config=None, run_dir=tmp_path)) == (
+        "4,096 tokens in 2 s; training loss 8.32 → 8.32"
+    )
