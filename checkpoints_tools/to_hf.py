@@ -215,7 +215,7 @@ def empty_model(plan: ExportPlan) -> Any:
         "max_position_embeddings": model.sequence_length_tokens,
         "rms_norm_eps": model.norm_epsilon,
         # the trainer hands Megatron whole numbers
-        "rope_parameters": {"rope_type": "default", "rope_theta": float(int(model.rope_theta))},
+        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},
         "tie_word_embeddings": model.tied_embeddings,
         "attention_bias": False,
         "initializer_range": model.init_std,

@@ -105,7 +105,7 @@ def build_gpt(config: Config, vocab_size: int, virtual_stage: int | None = None)
         post_process=parallel.is_last_stage(virtual_stage),
         share_embeddings_and_output_weights=config.model.tied_embeddings,
         position_embedding_type="rope",
-        rotary_base=int(config.model.rope_theta),
+        rotary_base=config.model.rope_theta,
         vp_stage=virtual_stage,
     )
 

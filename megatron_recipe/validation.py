@@ -83,6 +83,12 @@ def _batch_problems(config: Config, world_size: int) -> Iterator[str]:
     batch, layout = config.batch, config.parallel
     replicas = max(1, world_size // (layout.tensor * layout.pipeline * layout.context))
     at_once = batch.micro_batch_size_samples * replicas
+    if 0 < config.train.validation_samples < at_once:
+        yield (
+            f"train.validation_samples={config.train.validation_samples} is less than one micro-batch of every "
+            f"data-parallel rank, {batch.micro_batch_size_samples} × {replicas} = {at_once}; use a multiple of "
+            f"{at_once}, or 0 to validate nothing"
+        )
     if batch.global_batch_size_samples % at_once:
         yield (
             f"batch.global_batch_size_samples={batch.global_batch_size_samples} must be a multiple of "
@@ -108,6 +114,12 @@ def _schedule_problems(config: Config) -> Iterator[str]:
         yield (
             f"schedule.warmup_fraction={schedule.warmup_fraction} leaves none of train.steps={train.steps} after the "
             "warm-up; use 0.02 to 0.1"
+        )
+    if schedule.decay == "wsd" and schedule.warmup_fraction + schedule.wsd_decay_fraction > 1:
+        yield (
+            f"schedule.warmup_fraction={schedule.warmup_fraction} and "
+            f"schedule.wsd_decay_fraction={schedule.wsd_decay_fraction} must not add up to more than 1; "
+            f"use schedule.wsd_decay_fraction={1 - schedule.warmup_fraction:.2f} or less, 0.1 to 0.2 is usual"
         )
     if train.stop_at_step > train.steps:
         yield (
@@ -149,5 +161,5 @@ def _data_problems(config: Config, facts: list[DatasetFacts]) -> Iterator[str]:
         yield (
             "data.datasets: "
             + ", ".join(str(fact.folder) for fact in facts)
-            + " were made with different tokenizers; prepare them with one (data prepare --tokenizer)"
+            + " were made with different tokenizers; prepare their sources together, as one dataset"
         )

@@ -88,6 +88,16 @@ BROKEN = {
         1,
         ["schedule.warmup_fraction=0.96", "train.steps=10", "use 0.02 to 0.1"],
     ),
+    "warm-up and decay within the run": (
+        ["schedule.decay=wsd", "schedule.warmup_fraction=0.3", "schedule.wsd_decay_fraction=0.8"],
+        1,
+        ["schedule.warmup_fraction=0.3", "schedule.wsd_decay_fraction=0.8", "wsd_decay_fraction=0.70 or less"],
+    ),
+    "validation fills the micro-batches": (
+        ["train.validation_samples=8", "parallel.tensor=1"],
+        2,
+        ["train.validation_samples=8", "8 × 2 = 16", "a multiple of 16", "or 0"],
+    ),
     "stop before the end": (
         ["train.stop_at_step=451"],
         1,
