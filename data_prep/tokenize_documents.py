@@ -10,7 +10,7 @@ from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from data_prep.megatron_writer import MegatronWriter
-from data_prep.split import is_held_out
+from data_prep.split import held_out
 from data_prep.tokenizers.fast_encoder import FastEncoder, load_encoder
 
 SPLITS = ("train", "validation")
@@ -69,11 +69,11 @@ class TokenizeDocuments(PipelineStep):
     ) -> DocumentsPipeline:
         with self.track_time("batch"):
             batch = encoder.encode([document.text for document in documents])
-        held_out = np.array([is_held_out(d.id, self.share, self.seed) for d in documents], dtype=bool)
+        in_validation = held_out([document.id for document in documents], self.share, self.seed)
         for split, name in enumerate(SPLITS):
-            chosen = (held_out == split) & (batch.lengths > 0)
+            chosen = (in_validation == split) & (batch.lengths > 0)
             writers[name].add_batch(batch.ids[np.repeat(chosen, batch.lengths)], batch.lengths[chosen])
-        for document, length, split in zip(documents, batch.lengths.tolist(), held_out.tolist(), strict=True):
+        for document, length, split in zip(documents, batch.lengths.tolist(), in_validation.tolist(), strict=True):
             if not length:
                 self.stat_update("dropped_no_tokens")
                 continue
