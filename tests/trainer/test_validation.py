@@ -146,7 +146,7 @@ def test_what_needs_a_gpu_is_refused_on_a_cpu_alone(override, parts):
 def test_datasets_of_a_mix_share_their_tokenizer():
     other = replace(FACTS, folder=Path("datasets/other"), tokenizer_sha256="b" * 64)
     check([], facts=[FACTS, replace(other, tokenizer_sha256=FACTS.tokenizer_sha256)])
-    with pytest.raises(ConfigError, match=r"datasets/demo, datasets/other .*different tokenizers.*--tokenizer"):
+    with pytest.raises(ConfigError, match=r"datasets/demo, datasets/other .*different tokenizers.*as one dataset"):
         check([], facts=[FACTS, other])
 
 
