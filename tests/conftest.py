@@ -1,6 +1,7 @@
 """A small dataset and small runs of the real trainer, made once for all tests that need them."""
 
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from small_runs import arguments
 sys.path.insert(0, str(Path(__file__).parent / "checkpoints_tools"))
 
 from small_dataset import write_dataset
+
+# A shell that runs the tests in the background has SIGINT ignored, and every command under test would inherit that:
+# the tests of Ctrl-C would send a signal that nothing receives.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
