@@ -81,12 +81,15 @@ def test_a_point_between_two_gaps_is_seen() -> None:
 
 def test_nothing_measured_is_an_empty_frame() -> None:
     svg = draw(Drawing("empty", Series(STEPS, np.full(300, np.nan)), (0.0, 1.0)), Marks(), NARROW)
-    ElementTree.fromstring(svg)
+    assert ElementTree.fromstring(svg).tag == f"{SVG}svg"
+    line = group(svg, "raw").find(f"{SVG}path")
+    assert line is None or not line.get("d", "").strip()
 
 
 def test_no_steps_at_all() -> None:
     nothing = Series(np.array([]), np.array([]))
-    ElementTree.fromstring(draw(Drawing("none", nothing, (0.0, 1.0), points=VALIDATION), Marks(), NARROW))
+    svg = draw(Drawing("none", nothing, (0.0, 1.0), points=VALIDATION), Marks(), NARROW)
+    assert ElementTree.fromstring(svg).tag == f"{SVG}svg"
 
 
 def test_events_are_marked_at_their_steps() -> None:
