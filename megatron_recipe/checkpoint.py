@@ -25,7 +25,7 @@ from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
 from megatron_recipe.errors import CheckpointError
 from megatron_recipe.files import disk_full, partial_path, write_json
-from megatron_recipe.model import padded_vocab_size
+from megatron_recipe.flops import padded_vocab_size
 from megatron_recipe.parallel import Ranks, any_rank, barrier
 from megatron_recipe.run_state import RunState
 

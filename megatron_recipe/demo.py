@@ -16,8 +16,7 @@ from typing import Any
 from data_prep.pipeline import DataRecipe, clean, collect, deduplicate, train_tokenizer, write_dataset
 from megatron_recipe import console
 from megatron_recipe.config import Config
-from megatron_recipe.errors import CheckpointError
-from megatron_recipe.files import write_json
+from megatron_recipe.files import read_jsonl, write_json
 from megatron_recipe.recipes import load_config
 
 RECIPE = "gpt_tiny_cpu"
@@ -100,7 +99,7 @@ def train_step(demo: Demo) -> str:
     stop = train(demo.config, demo.run_dir)
     if stop.signal:
         raise Stopped(stop.signal)
-    records = [json.loads(line) for line in (demo.run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    records = read_jsonl(demo.run_dir / "metrics.jsonl")
     trained = [record for record in records if record["kind"] == "train"]
     held_out = [record for record in records if record["kind"] == "validation"]
     last = trained[-1]
@@ -114,9 +113,10 @@ def train_step(demo: Demo) -> str:
 
 def export_step(demo: Demo) -> str:
     """Export to a Hugging Face folder, with proof that its logits and its tokenizer's ids are equal."""
+    from checkpoints_tools.megatron_checkpoint import find_checkpoint
     from checkpoints_tools.to_hf import export_run
 
-    newest = newest_checkpoint(demo.run_dir)
+    newest = find_checkpoint(demo.run_dir)
     facts = demo.export_dir / "export.json"
     # by time: a run that was begun anew has checkpoints of the same names
     if facts.is_file() and facts.stat().st_mtime > (newest / "checkpoint.json").stat().st_mtime:
@@ -130,14 +130,6 @@ def export_step(demo: Demo) -> str:
         f"tokens, same top token on {proof['top1_agreement']:.1%}; tokenizer ids equal on "
         f"{export['tokenizer']['documents']:,} documents{done}"
     )
-
-
-def newest_checkpoint(run_dir: Path) -> Path:
-    """The newest complete checkpoint folder of a run."""
-    complete = sorted(path.parent for path in (run_dir / "checkpoints").glob("step_*/checkpoint.json"))
-    if not complete:
-        raise CheckpointError(f"{run_dir}: no complete checkpoint; train first: `megatron-recipe train {RECIPE}`")
-    return complete[-1]
 
 
 def evaluate_step(demo: Demo) -> str:

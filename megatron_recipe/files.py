@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from megatron_recipe.errors import MachineError
+from megatron_recipe.errors import DataError, MachineError
 
 
 @contextmanager
@@ -81,12 +81,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a JSON-lines file; a line cut off by a kill at the end of the file is left out."""
+    """All complete lines of a JSON-lines file; a line cut off by a kill at the end of the file is left out.
+
+    Raises DataError for a damaged line before it.
+    """
     records = []
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n") and line.strip():
-                records.append(json.loads(line))
+    # bytes: a kill can also cut a character in two
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            records += [json.loads(line)] if line.strip() else []
+        except ValueError as error:
+            raise DataError(
+                f"{path}, line {number}: damaged ({error}); only the last line may be cut off: remove the line and "
+                "run the same command again"
+            ) from error
     return records
 
 

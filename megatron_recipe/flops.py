@@ -26,6 +26,11 @@ def peak_tflops(device_name: str) -> float | None:
     return next((peak for name, peak in PEAK_TFLOPS if name in device_name), None)
 
 
+def padded_vocab_size(vocab_size: int, model: ModelConfig) -> int:
+    """The tokenizer's vocabulary rounded up to a multiple of `model.vocab_multiple_of`."""
+    return -(-vocab_size // model.vocab_multiple_of) * model.vocab_multiple_of
+
+
 def matmul_parameters(model: ModelConfig, vocab_size: int) -> int:
     """Weights that take part in a matrix product for each token: all but the norms and the embedding's look-up."""
     attention = model.hidden_size * model.head_dim * (2 * model.num_heads + 2 * model.num_kv_groups)

@@ -2,11 +2,12 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from megatron_recipe.config import Config
-from megatron_recipe.files import full_disk_is_an_error, read_jsonl
+from megatron_recipe.files import atomic_file, full_disk_is_an_error, read_jsonl
 
 TENSORBOARD_FIELDS = (
     "loss",
@@ -26,17 +27,16 @@ TENSORBOARD_FIELDS = (
 class RunLog:
     """Writers of one run folder; only the first rank has one.
 
-    A record is one line, written and flushed at once. A resumed run drops the records that lie behind its checkpoint:
-    those steps are about to be taken again.
+    A record is one line, written and flushed at once. A run that starts again drops the records that lie behind its
+    checkpoint, since those steps are about to be taken again, and lines that a kill cut off.
     """
 
     def __init__(self, run_dir: Path, config: Config, resumed_at_step: int) -> None:
         self.metrics = run_dir / "metrics.jsonl"
         self.events = run_dir / "events.jsonl"
         self.tensorboard: Any = None
-        if resumed_at_step and self.metrics.exists():
-            kept = [record for record in read_jsonl(self.metrics) if record["step"] <= resumed_at_step]
-            self.metrics.write_text("".join(_line(record) for record in kept), encoding="utf-8")
+        _keep(self.metrics, lambda record: record["step"] <= resumed_at_step)
+        _keep(self.events, lambda record: True)
         if config.logging.tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -58,6 +58,14 @@ class RunLog:
         """Flush what is buffered."""
         if self.tensorboard is not None:
             self.tensorboard.close()
+
+
+def _keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    """Rewrite a file of records with the whole lines that are wanted."""
+    if path.exists():
+        kept = [record for record in read_jsonl(path) if wanted(record)]
+        with atomic_file(path) as file:
+            file.writelines(map(_line, kept))
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:

@@ -15,13 +15,9 @@ from megatron.core.transformer.transformer_block import TransformerBlockSubmodul
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_recipe import cpu_backend, parallel
-from megatron_recipe.config import Config, ModelConfig
+from megatron_recipe.config import Config
+from megatron_recipe.flops import padded_vocab_size
 from megatron_recipe.local_layers import RMSNorm, local_layer_spec
-
-
-def padded_vocab_size(vocab_size: int, model: ModelConfig) -> int:
-    """The tokenizer's vocabulary rounded up to a multiple of `model.vocab_multiple_of`."""
-    return -(-vocab_size // model.vocab_multiple_of) * model.vocab_multiple_of
 
 
 def transformer_engine_is_there() -> bool:

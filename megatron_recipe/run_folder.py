@@ -10,8 +10,8 @@ from megatron_recipe import flops
 from megatron_recipe.config import Config
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.files import write_json
+from megatron_recipe.flops import padded_vocab_size
 from megatron_recipe.metrics import device_name
-from megatron_recipe.model import padded_vocab_size
 from megatron_recipe.parallel import Ranks
 from megatron_recipe.recipes import load_config, write_config
 

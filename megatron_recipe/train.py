@@ -34,7 +34,6 @@ class Run:
     log: RunLog | None
     """None on all ranks but the first."""
     started: float
-    validated_at_step: int = -1
 
     @property
     def vocab_size(self) -> int:
@@ -163,7 +162,6 @@ def validate(run: Run) -> None:
     """Compute and record the held-out loss."""
     samples = data.held_out_samples(run.config, run.facts)
     loss = validation_loss(run.training.model, run.validation_data, samples, run.config, run.ranks)
-    run.validated_at_step = run.state.step
     mark_time(run)
     if loss is None or run.log is None:
         return

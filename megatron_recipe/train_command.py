@@ -51,10 +51,9 @@ def check_without_torch(config: Config) -> list[DatasetFacts]:
 
 def say_plan(config: Config, facts: list[DatasetFacts], run_dir: Path) -> None:
     """Say what a run would do."""
-    from megatron_recipe.flops import parameter_count
+    from megatron_recipe.flops import padded_vocab_size, parameter_count
 
-    rows = config.model.vocab_multiple_of
-    parameters = parameter_count(config.model, -(-facts[0].vocab_size // rows) * rows)
+    parameters = parameter_count(config.model, padded_vocab_size(facts[0].vocab_size, config.model))
     samples = config.train.steps * config.batch.global_batch_size_samples
     tokens = samples * config.model.sequence_length_tokens
     available = sum(fact.tokens("train") for fact in facts)

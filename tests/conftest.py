@@ -2,16 +2,12 @@
 
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 from commands import megatron_recipe, run, torchrun_command
-from small_runs import arguments
-
-sys.path.insert(0, str(Path(__file__).parent / "checkpoints_tools"))
-
 from small_dataset import write_dataset
+from small_runs import arguments
 
 # A shell that runs the tests in the background has SIGINT ignored, and every command under test would inherit that:
 # the tests of Ctrl-C would send a signal that nothing receives.

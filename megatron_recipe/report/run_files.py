@@ -125,29 +125,13 @@ def _read_json(path: Path, *required: str) -> Record | None:
 def _read_lines(path: Path, required: tuple[str, ...]) -> list[Record]:
     if not path.is_file():
         return []
-    try:
-        records = read_jsonl(path)
-    except ValueError:
-        records = None
-    if records is None or not all(isinstance(r, dict) and all(key in r for key in required) for r in records):
-        raise DataError(
-            f"{path}, line {_damaged_line(path, required)}: damaged, or without {', '.join(required)}; "
-            "only the last line may be cut off: remove the line and write the report again"
-        )
+    records = read_jsonl(path)
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict) or any(key not in record for key in required):
+            raise DataError(
+                f"{path}, line {number}: damaged, without {', '.join(required)}; remove the line and write the report again"
+            )
     return records
-
-
-def _damaged_line(path: Path, required: tuple[str, ...]) -> int:
-    """Number of the first line that is no JSON object with the `required` keys."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line) if line.strip() else dict.fromkeys(required)
-            except ValueError:
-                return number
-            if not isinstance(record, dict) or any(key not in record for key in required):
-                return number
-    raise AssertionError(f"{path}: no damaged line")
 
 
 def _dataset_entries(config: Record) -> list[Record]:

@@ -1,4 +1,4 @@
-"""A small dataset and small runs of the real trainer, made once for all tests of this folder."""
+"""Small runs of the real trainer, made once for all tests of this folder."""
 
 import os
 import shutil
@@ -8,15 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from small_dataset import write_dataset
-
-
-@pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("dataset") / "small")
 
 
 @pytest.fixture(scope="session")

@@ -1,25 +1,15 @@
-"""A small dataset and an untrained Hugging Face model with its tokenizer, made once for all tests of this folder."""
+"""An untrained Hugging Face model with its tokenizer, made once for all tests of this folder."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "checkpoints_tools"))
-
-from small_dataset import write_dataset
-
 LENGTH = 32
 
 
 @pytest.fixture(scope="session")
-def held_out_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("dataset") / "small")
-
-
-@pytest.fixture(scope="session")
-def model_dir(held_out_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_dir(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama of two layers with sequence length LENGTH and random weights."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -41,5 +31,5 @@ def model_dir(held_out_dataset: Path, tmp_path_factory: pytest.TempPathFactory) 
         tie_word_embeddings=True,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    convert_tokenizer(held_out_dataset / "tokenizer/tokenizer.model", folder, eod_id=1, max_length=LENGTH)
+    convert_tokenizer(dataset / "tokenizer/tokenizer.model", folder, eod_id=1, max_length=LENGTH)
     return folder

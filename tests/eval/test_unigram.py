@@ -20,10 +20,10 @@ def test_loss_of_a_case_done_by_hand():
 
 
 @pytest.mark.parametrize("at_once", [7, 1 << 26])
-def test_counts_are_those_of_the_training_split(held_out_dataset, monkeypatch, at_once):
+def test_counts_are_those_of_the_training_split(dataset, monkeypatch, at_once):
     monkeypatch.setattr(unigram, "TOKENS_AT_ONCE", at_once)
-    counts = unigram.unigram_counts(held_out_dataset, read_manifest(held_out_dataset))
-    tokens = Counter(np.fromfile(held_out_dataset / "train.bin", dtype=np.uint16).tolist())
+    counts = unigram.unigram_counts(dataset, read_manifest(dataset))
+    tokens = Counter(np.fromfile(dataset / "train.bin", dtype=np.uint16).tolist())
     assert counts.tolist() == [tokens[index] for index in range(500)]
     assert counts[1] == 180  # an end for each document
 
@@ -38,8 +38,8 @@ def test_no_other_distribution_of_the_counts_is_better():
     assert entropy <= unigram.unigram_loss(counts, tokens) < entropy + 0.01
 
 
-def test_ids_outside_the_vocabulary_and_a_missing_file_are_refused(held_out_dataset, tmp_path):
-    copy = shutil.copytree(held_out_dataset, tmp_path / "copy")
+def test_ids_outside_the_vocabulary_and_a_missing_file_are_refused(dataset, tmp_path):
+    copy = shutil.copytree(dataset, tmp_path / "copy")
     manifest = json.loads((copy / "manifest.json").read_text())
     np.array([3, 500], dtype=np.uint16).tofile(copy / "train.bin")
     with pytest.raises(DataError, match="holds id 500, the vocabulary ends at 499"):
