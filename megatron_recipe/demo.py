@@ -145,8 +145,9 @@ def evaluate_step(demo: Demo) -> str:
     samples = generate_samples(demo.export_dir, read_prompts(), max_new_tokens=new_tokens, seed=1234)
     write_json(folder / "samples.json", samples)
     split = result["splits"]["validation"]
+    gap = split["unigram_loss"] - split["loss"]
     return (
-        f"held-out loss {split['loss']:.3f} nats a token ({split['unigram_loss'] - split['loss']:.2f} below unigram "
+        f"held-out loss {split['loss']:.3f} nats a token ({abs(gap):.2f} {'below' if gap > 0 else 'above'} unigram "
         f"counts), perplexity {split['perplexity']:.1f}, {split['bits_per_byte']:.3f} bits per byte"
     )
 
