@@ -128,8 +128,9 @@ def _read_lines(path: Path, required: tuple[str, ...]) -> list[Record]:
     records = read_jsonl(path)
     for number, record in enumerate(records, start=1):
         if not isinstance(record, dict) or any(key not in record for key in required):
+            wanted = ", ".join(required)
             raise DataError(
-                f"{path}, line {number}: damaged, without {', '.join(required)}; remove the line and write the report again"
+                f"{path}, line {number}: damaged, without {wanted}; remove the line and write the report again"
             )
     return records
 
