@@ -5,13 +5,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are refused, values don't change once a run has them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+from megatron_recipe.settings import Section
 
 
 class ModelConfig(Section):
