@@ -1,4 +1,4 @@
-"""SentencePiece BPE model → Hugging Face fast tokenizer with the same ids for every text.
+"""A dataset's tokenizer → Hugging Face fast tokenizer with the same ids for every text.
 
 SentencePiece stores pieces with scores and merges, of all neighbours whose concatenation is a piece, the pair with
 the best score, leftmost first (sentencepiece/src/bpe_model.cc). The `tokenizers` BPE stores a ranked list of pairs
@@ -18,38 +18,38 @@ Special tokens in text. The saved tokenizer has `split_special_tokens`, so a doc
 
 import itertools
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from checkpoints_tools.hf_folder import load_hf_tokenizer
-from data_prep.tokenizers.sentencepiece_tokenizer import WORD_MARK, SentencePieceTokenizer
+from data_prep.tokenizers.load import load_reference
+from data_prep.tokenizers.sentencepiece_tokenizer import WORD_MARK
 from megatron_recipe.errors import CheckpointError
 
 
 def convert_tokenizer(model_file: Path, out: Path, *, eod_id: int, max_length: int) -> None:
-    """Write tokenizer.json and tokenizer_config.json for a SentencePiece model into the folder `out`.
+    """Write tokenizer.json and tokenizer_config.json for a dataset's tokenizer into the folder `out`.
 
+    model_file: a SentencePiece model, which is converted, or a tokenizer.json, which is taken as it is.
     max_length: tokens that the model was trained on, for transformers' warning about longer texts.
     Raises CheckpointError for a model that is not BPE with byte fallback and identity normalization.
     """
-    import sentencepiece
+    if model_file.suffix == ".json":
+        from tokenizers import Tokenizer
 
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(model_file))
-    check_settings(model_file)
-    tokenizer = build_tokenizer(processor)
-    unk, eod = processor.id_to_piece(processor.unk_id()), processor.id_to_piece(eod_id)
-    out.mkdir(parents=True, exist_ok=True)
-    from tokenizers import AddedToken
-
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (unk, eod)])
-    tokenizer.save(str(out / "tokenizer.json"))
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model_file, out / "tokenizer.json")
+        special = {"unk_token": None, "eos_token": Tokenizer.from_file(str(model_file)).id_to_token(eod_id)}
+    else:
+        special = _convert_sentencepiece(model_file, out, eod_id)
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "unk_token": unk,
-        "bos_token": eod,
-        "eos_token": eod,
-        "pad_token": eod,
+        "unk_token": special["unk_token"],
+        "bos_token": special["eos_token"],
+        "eos_token": special["eos_token"],
+        "pad_token": special["eos_token"],
         "add_bos_token": False,
         "add_eos_token": False,
         "model_max_length": max_length,
@@ -57,6 +57,20 @@ def convert_tokenizer(model_file: Path, out: Path, *, eod_id: int, max_length: i
         "split_special_tokens": True,
     }
     (out / "tokenizer_config.json").write_text(json.dumps(settings, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def _convert_sentencepiece(model_file: Path, out: Path, eod_id: int) -> dict[str, str | None]:
+    import sentencepiece
+    from tokenizers import AddedToken
+
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(model_file))
+    check_settings(model_file)
+    tokenizer = build_tokenizer(processor)
+    unk, eod = processor.id_to_piece(processor.unk_id()), processor.id_to_piece(eod_id)
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (unk, eod)])
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(out / "tokenizer.json"))
+    return {"unk_token": unk, "eos_token": eod}
 
 
 def check_settings(model_file: Path) -> None:
@@ -132,10 +146,10 @@ def last_merge(piece: str, scores: dict[str, float]) -> tuple[str, str] | None:
 
 def count_id_differences(model_file: Path, tokenizer_folder: Path, texts: Iterable[str]) -> tuple[int, int]:
     """(texts whose ids differ, texts) of the datasets' tokenizer and the saved one as AutoTokenizer loads it."""
-    reference = SentencePieceTokenizer(model_file)
+    reference = load_reference(model_file)
     tokenizer = load_hf_tokenizer(tokenizer_folder)
     different = total = 0
     for text in texts:
         total += 1
-        different += reference.encode(text) != tokenizer(text, verbose=False)["input_ids"]
+        different += reference.encode_batch([text])[0].tolist() != tokenizer(text, verbose=False)["input_ids"]
     return different, total

@@ -2,20 +2,20 @@
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from data_prep.manifest import write_manifest
 from data_prep.megatron_writer import merge, read_index
 from data_prep.recipe import DataRecipe, StageResult
 from data_prep.stages import Stage
-from data_prep.tokenize_documents import SPLITS, part
-from data_prep.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
+from data_prep.tokenize_documents import SOURCE_FIELDS, SPLITS, part
+from data_prep.tokenizers.fast_encoder import Reference
+from data_prep.tokenizers.load import load_reference
 from megatron_recipe.errors import DataError
 from megatron_recipe.files import atomic_folder, sha256_file
-
-TOKENIZER_FILE = "tokenizer/tokenizer.model"
 
 
 def assemble(
@@ -36,13 +36,16 @@ def assemble(
     ranks = sorted(int(path.name.partition(".")[0]) for path in parts.glob("*.counts.json"))
     splits, sources = _sum_counts(parts, ranks)
     _require_documents(splits)
-    tokenizer = SentencePieceTokenizer(model)
+    tokenizer = load_reference(model)
+    rng = np.random.default_rng(recipe.seed) if recipe.dataset.shuffle else None
     with atomic_folder(recipe.out) as folder:
         (folder / "tokenizer").mkdir()
-        shutil.copyfile(model, folder / TOKENIZER_FILE)
+        shutil.copyfile(model, folder / "tokenizer" / model.name)
         for split in SPLITS:
             prefix = folder / split
-            merge([part(parts, rank, split) for rank in ranks], prefix, tokenizer.vocab_size)
+            prefixes = [part(parts, rank, split) for rank in ranks]
+            # validation.jsonl is the text of the validation pair, document by document: that order stays
+            merge(prefixes, prefix, tokenizer.vocab_size, rng if split == "train" else None)
             index = read_index(prefix.with_suffix(".idx"))
             splits[split] |= {
                 "tokens": int(index.lengths.sum(dtype="int64")),
@@ -66,10 +69,10 @@ def assemble(
     return tokens, sum(path.stat().st_size for path in recipe.out.rglob("*") if path.is_file())
 
 
-def _describe(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
+def _describe(tokenizer: Reference) -> dict[str, Any]:
     return {
-        "kind": "sentencepiece-bpe",
-        "file": TOKENIZER_FILE,
+        "kind": tokenizer.kind,
+        "file": f"tokenizer/{tokenizer.path.name}",
         "vocab_size": tokenizer.vocab_size,
         "eod_id": tokenizer.eod_id,
         "sha256": tokenizer.fingerprint,
@@ -86,24 +89,23 @@ def _total_counts(results: list[StageResult]) -> dict[str, Any]:
 
 
 def _settings(recipe: DataRecipe, stage: Stage) -> dict[str, Any]:
-    values = {k: v for k, v in asdict(recipe).items() if k not in ("out", "work", "workers")}
-    return {**values, "sources": [str(source) for source in recipe.sources], "fingerprint": stage.fingerprint}
+    return {**recipe.model_dump(mode="json", exclude={"out", "work", "executor"}), "fingerprint": stage.fingerprint}
 
 
 def _sum_counts(parts: Path, ranks: list[int]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     splits: dict[str, dict[str, Any]] = {s: {"documents": 0, "bytes": 0, "characters": 0} for s in SPLITS}
-    sources: dict[tuple[str, str, str], dict[str, Any]] = {}
+    sources: dict[tuple[str, ...], dict[str, Any]] = {}
     for rank in ranks:
         counts = json.loads((parts / f"{rank:05d}.counts.json").read_text(encoding="utf-8"))
         for split, values in counts["splits"].items():
             for name, value in values.items():
                 splits[split][name] += value
         for source in counts["sources"]:
-            key = (source["name"], source["license"], source["language"])
+            key = tuple(source[name] for name in ("name", *SOURCE_FIELDS[1:]))
             total = sources.setdefault(key, {**source, "documents": 0, "bytes": 0})
             total["documents"] += source["documents"]
             total["bytes"] += source["bytes"]
-    return splits, sorted(sources.values(), key=lambda s: (-s["bytes"], s["name"], s["language"]))
+    return splits, sorted(sources.values(), key=lambda s: (-s["bytes"], *map(str, s.values())))
 
 
 def _require_documents(splits: dict[str, dict[str, Any]]) -> None:

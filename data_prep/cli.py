@@ -1,9 +1,12 @@
 """The command `megatron-recipe data`: prepare, verify, inspect. Imports are in the commands: --help must be quick."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from data_prep.recipe import DataRecipe
 
 app = typer.Typer(no_args_is_help=True, help="Text → clean, deduplicated Megatron datasets with their tokenizer.")
 
@@ -14,46 +17,59 @@ def prepare(
         list[Path] | None,
         typer.Argument(metavar="[SOURCE]...", help="Files or folders: JSONL, txt (also .gz, .zst, .xz), parquet."),
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A data recipe's name or YAML file. Default: documents, or web for web text.")
+    ] = None,
     installed: Annotated[
         bool, typer.Option("--installed", help="Take the documentation installed with Python, and Chinese idioms.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="The dataset's folder; appears when it is whole.")] = Path("datasets/mine"),
+    out: Annotated[Path | None, typer.Option(help="The dataset's folder; appears when it is whole.")] = None,
     work: Annotated[
         Path | None, typer.Option(help="Where stages keep results. Default: work/NAME beside --out's.")
     ] = None,
-    vocab_size: Annotated[int, typer.Option(help="Pieces of the tokenizer: 4096 for a demo, 64000 for 1B.")] = 4096,
-    validation_share: Annotated[float, typer.Option(help="Share of the documents held out.")] = 0.02,
-    min_characters: Annotated[int, typer.Option(help="Drop documents with fewer, white space left out.")] = 20,
-    near_threshold: Annotated[
-        float, typer.Option(help="Jaccard similarity of 5-character shingles from which a document is a copy.")
-    ] = 0.8,
-    seed: Annotated[int, typer.Option(help="Chooses the held-out documents.")] = 1234,
-    workers: Annotated[int, typer.Option(help="Processes; 0 for all cores. Changes no byte of the result.")] = 0,
-    text_field: Annotated[str, typer.Option(help="Column of JSONL and parquet that holds the text.")] = "text",
+    vocab_size: Annotated[
+        int | None, typer.Option(help="Pieces of the tokenizer to train: 4096 for a demo, 64000 for 1B.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Use this SentencePiece .model or tokenizer.json instead of training one.")
+    ] = None,
+    text_field: Annotated[str, typer.Option(help="Column of the SOURCEs that holds the text.")] = "text",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; 0 for all cores. Changes no byte of the result.")
+    ] = None,
+    executor: Annotated[str | None, typer.Option(help="Where the tasks run: local, slurm or ray.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change one value of the recipe; may be repeated."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check sources and settings, say what would run.")] = False,
 ) -> None:
     """Collect, clean and deduplicate text, train a tokenizer on it, and write a Megatron dataset.
 
     A run that was stopped continues when the same command is given again; stages that are done are not run again.
     """
-    from data_prep.recipe import DataRecipe
+    from data_prep.recipe import load_recipe
+
+    values = {
+        "sources": [{"path": source, "text_field": text_field} for source in sources] if sources else None,
+        "out": out,
+        "work": work,
+        "tokenizer.vocab_size": vocab_size,
+        "tokenizer.file": tokenizer,
+        "executor.workers": workers,
+        "executor.kind": executor,
+    }
+    _prepare(load_recipe(recipe or "documents", values, tuple(overrides or ())), installed, dry_run)
+
+
+def _prepare(recipe: "DataRecipe", installed: bool, dry_run: bool) -> None:
     from megatron_recipe.console import say
     from megatron_recipe.errors import ConfigError
 
-    if bool(sources) == installed:
-        raise ConfigError("give either files or folders to read, or --installed for the installed documentation")
-    recipe = DataRecipe(
-        sources=tuple(sources or ()),
-        out=out,
-        work=work or out.absolute().parent.parent / "work" / out.name,
-        vocab_size=vocab_size,
-        validation_share=validation_share,
-        min_characters=min_characters,
-        near_threshold=near_threshold,
-        seed=seed,
-        workers=workers,
-        text_field=text_field,
-    )
+    if bool(recipe.sources) == installed:
+        raise ConfigError(
+            "give files or folders to read (or a recipe with sources), or --installed for the installed documentation"
+        )
     if dry_run:
         from data_prep.plan import describe
 

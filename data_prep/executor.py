@@ -1,29 +1,24 @@
-"""Runs a list of datatrove blocks in processes, with progress, and counts what went in, came out and was dropped."""
+"""Runs a list of datatrove blocks, with progress, and counts what went in, came out and was dropped."""
 
-import ctypes
 import json
-import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import multiprocess
-import multiprocess.forkserver
 import numpy as np
 from datatrove.data import DocumentsPipeline
-from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
+from data_prep.executors import make_executor
+from data_prep.recipe import ExecutorSettings
 from megatron_recipe import console
 
 PROGRESS_EVERY_DOCUMENTS = 200
 POLL_SECONDS = 0.25
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -69,66 +64,23 @@ class DocumentCounter(PipelineStep):
         (self.progress / f"{rank:05d}").write_bytes(np.int64(num_documents).tobytes())
 
 
-class _LocalExecutor(LocalPipelineExecutor):
-    """datatrove's executor for one machine, with processes that are quiet, leave Ctrl-C to the parent, and end with it.
-
-    Its own `run` starts a manager process, which stays for ever when the parent is killed.
-    """
-
-    pipeline: list[PipelineStep]
-
-    def run(self) -> None:
-        """Run the tasks that are not complete; the first error of one ends all and is raised here."""
-        ranks = self.get_incomplete_ranks()
-        if self.workers == 1:
-            blocks = self.pipeline
-            for rank in ranks:
-                self.pipeline = deepcopy(blocks)  # a block's statistics are of one task
-                self._run_quietly(rank)
-        elif ranks:
-            with _worker_pool(min(self.workers, len(ranks))) as pool:
-                for _ in pool.imap_unordered(self._run_quietly, ranks):
-                    pass
-
-    def _run_quietly(self, rank: int) -> None:
-        # its log repeats on the terminal what the raised error says; the error itself reaches the parent
-        logger.disable("datatrove")
-        self._run_for_rank(rank)
-
-
-def _worker_pool(workers: int) -> Any:
-    """Processes forked from a server that has imported the blocks once, and that ignores Ctrl-C as they then do."""
-    context = multiprocess.get_context("forkserver")
-    context.set_forkserver_preload(["data_prep.pipeline"])
-    if threading.current_thread() is threading.main_thread():
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        multiprocess.forkserver.ensure_running()
-        signal.signal(signal.SIGINT, handler)
-    return context.Pool(workers, initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """A worker that outlived a killed parent would write into the folder that the next run continues in."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def run_blocks(
     title: str,
     blocks: Sequence[PipelineStep],
     folder: Path,
     tasks: int,
-    workers: int,
+    settings: ExecutorSettings,
     total: int | None = None,
     num_readers: int = 1,
 ) -> Counts:
-    """Run `blocks` as `tasks` tasks on `workers` processes; tasks that an earlier run completed are not run again.
+    """Run `blocks` as `tasks` tasks; those that an earlier run completed are not run again.
 
     Args:
         title: what the progress line calls it.
         blocks: `num_readers` readers first; every filter's drops are counted by reason. Documents are counted after the
             readers and after the last block.
         folder: for datatrove's logs, statistics and completion markers.
+        settings: which executor runs them, and on how many processes.
         total: documents to come, where known.
     """
     progress = folder / "progress"
@@ -136,7 +88,7 @@ def run_blocks(
     readers, rest = blocks[:num_readers], blocks[num_readers:]
     counted = [*readers, DocumentCounter("read", progress), *rest, DocumentCounter("kept")]
     logger.disable("datatrove")
-    executor = _LocalExecutor(counted, tasks=tasks, workers=min(workers, tasks), logging_dir=str(folder))
+    executor = make_executor(settings, counted, tasks, folder)
     with _shown(title, progress, total):
         executor.run()
     return _sum_statistics(folder, tasks)

@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.manifest import read_manifest
 from data_prep.megatron_writer import read_tokens
-from data_prep.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
+from data_prep.tokenizers.load import load_reference
 from megatron_recipe.errors import DataError
 
 LISTED_SOURCES = 12
@@ -36,12 +36,12 @@ def counts_table(folder: Path) -> Iterator[str]:
 
 
 def _source_lines(sources: list[dict[str, Any]]) -> Iterator[str]:
-    yield f"{'source':<36}{'language':<10}{'documents':>10}{'MB':>8}  licence"
+    yield f"{'source':<36}{'category':<14}{'language':<10}{'documents':>10}{'MB':>8}  licence"
     for source in sources[:LISTED_SOURCES]:
-        megabytes = source["bytes"] / 1e6
+        megabytes, category = source["bytes"] / 1e6, source.get("category", "unknown")
         yield (
-            f"{source['name'][:35]:<36}{source['language']:<10}{source['documents']:>10,}{megabytes:>8.2f}  "
-            f"{source['license']}"
+            f"{source['name'][:35]:<36}{category[:13]:<14}{source['language']:<10}{source['documents']:>10,}"
+            f"{megabytes:>8.2f}  {source['license']}"
         )
     if len(sources) > LISTED_SOURCES:
         rest = sum(source["bytes"] for source in sources[LISTED_SOURCES:])
@@ -57,7 +57,7 @@ def samples(folder: Path, split: str, count: int, seed: int = 0, characters: int
     manifest = read_manifest(folder)
     if split not in manifest["splits"]:
         raise DataError(f"{folder}: has no split {split!r}; its splits: {', '.join(manifest['splits'])}")
-    tokenizer = SentencePieceTokenizer(folder / manifest["tokenizer"]["file"])
+    tokenizer = load_reference(folder / manifest["tokenizer"]["file"])
     index, tokens = read_tokens(folder / split)
     ends = np.cumsum(index.lengths, dtype=np.int64)
     for number in sorted(random.Random(seed).sample(range(len(ends)), min(count, len(ends)))):

@@ -14,15 +14,17 @@ used since importing it loads torch: six seconds in each process, to write a fil
     int64[S]  byte offset of each sequence in ``.bin``
     int64[D]  the sequence each document starts with, and S at the end
 
-Documents keep the order in which they come. Megatron's GPTDataset shuffles documents and samples anew for each epoch
-from the run's seed, so that order on disk does not reach the model; in the order of the sources they stay easy to find.
+Documents keep the order in which they come unless a recipe asks for a shuffle. Megatron's GPTDataset shuffles documents
+and samples anew for each epoch from the run's seed, so that order on disk does not reach the model; in the order of the
+sources they stay easy to find.
 """
 
 import shutil
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -101,16 +103,39 @@ def write_index(path: Path, lengths: npt.NDArray[np.int32], dtype: np.dtype) -> 
         file.write(np.arange(len(lengths) + 1, dtype=np.int64).tobytes())
 
 
-def merge(prefixes: Iterable[Path], output: Path, vocab_size: int) -> None:
-    """Join pairs of one type, in their order, to one pair; the parts stay."""
-    lengths = []
-    with output.with_suffix(".bin").open("wb") as whole:
-        for prefix in prefixes:
-            with prefix.with_suffix(".bin").open("rb") as part:
-                shutil.copyfileobj(part, whole, 1 << 20)
-            lengths.append(read_index(prefix.with_suffix(".idx")).lengths)
-    joined = np.concatenate([np.zeros(0, dtype=np.int32), *lengths]).astype(np.int32)
-    write_index(output.with_suffix(".idx"), joined, dtype_for(vocab_size))
+def merge(prefixes: Sequence[Path], output: Path, vocab_size: int, shuffle: np.random.Generator | None = None) -> None:
+    """Join pairs of one type to one pair; the parts stay.
+
+    Args:
+        shuffle: draws an order of all documents; None keeps theirs. Takes 8 bytes of memory a document, and reads the
+            parts in random places: their disk should be no tape.
+    """
+    lengths = [np.zeros(0, dtype=np.int32)]
+    with output.with_suffix(".bin").open("wb", buffering=1 << 20) as whole:
+        if shuffle is None:
+            for prefix in prefixes:
+                with prefix.with_suffix(".bin").open("rb") as part:
+                    shutil.copyfileobj(part, whole, 1 << 20)
+                lengths.append(read_index(prefix.with_suffix(".idx")).lengths)
+        else:
+            lengths.append(_write_shuffled(prefixes, whole, shuffle))
+    write_index(output.with_suffix(".idx"), np.concatenate(lengths).astype(np.int32), dtype_for(vocab_size))
+
+
+def _write_shuffled(prefixes: Sequence[Path], whole: IO[bytes], shuffle: np.random.Generator) -> npt.NDArray[np.int32]:
+    """Write the documents of all parts in a drawn order, and return their lengths in that order."""
+    parts = [read_tokens(prefix) for prefix in prefixes]
+    first = np.cumsum([0, *(len(index.lengths) for index, _ in parts)])
+    order = shuffle.permutation(first[-1])
+    part_of = np.searchsorted(first, order, side="right") - 1
+    lengths = np.zeros(len(order), dtype=np.int32)
+    for place, (number, part) in enumerate(zip(order.tolist(), part_of.tolist(), strict=True)):
+        index, tokens = parts[part]
+        document = number - int(first[part])
+        start, length = int(index.pointers[document]) // index.dtype.itemsize, int(index.lengths[document])
+        whole.write(tokens[start : start + length])
+        lengths[place] = length
+    return lengths
 
 
 @dataclass(frozen=True)

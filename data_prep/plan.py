@@ -8,6 +8,9 @@ from data_prep.recipe import DataRecipe
 from data_prep.sources.installed import list_versions
 from data_prep.sources.local import find_files
 from data_prep.stages import Stage, completed
+from megatron_recipe.files import sha256_file
+
+TEXT_STAGES = ("collect", "clean", "deduplicate", "decontaminate")
 
 
 def plan(recipe: DataRecipe) -> dict[str, Stage]:
@@ -16,30 +19,51 @@ def plan(recipe: DataRecipe) -> dict[str, Stage]:
     Raises:
         DataError: a source does not exist or cannot be read.
     """
-    # in the order of the pipeline: changing a setting redoes the stage it is listed at and those after it
-    settings: dict[str, dict[str, Any]] = {
-        "collect": {"sources": _source_states(recipe), "text_field": recipe.text_field},
-        "clean": {"min_characters": recipe.min_characters},
-        "deduplicate": {"near_threshold": recipe.near_threshold},
-        "train_tokenizer": {
-            "vocab_size": recipe.vocab_size,
-            "validation_share": recipe.validation_share,
-            "seed": recipe.seed,
-        },
-        "write_dataset": {"out": str(recipe.out.absolute())},
-    }
     stages: dict[str, Stage] = {}
     previous = None
-    for number, (name, values) in enumerate(settings.items(), 1):
+    for number, (name, values) in enumerate(_settings(recipe).items(), 1):
         previous = stages[name] = Stage(name, recipe.work / f"{number}_{name}", values, previous)
     return stages
 
 
-def _source_states(recipe: DataRecipe) -> list[str]:
+def last_text_stage(stages: dict[str, Stage]) -> Stage:
+    """The stage whose documents become tokens."""
+    return [stages[name] for name in TEXT_STAGES if name in stages][-1]
+
+
+def _settings(recipe: DataRecipe) -> dict[str, dict[str, Any]]:
+    """In the order of the pipeline: changing a setting redoes the stage it is listed at and those after it."""
+    tokenizer, dataset = recipe.tokenizer, recipe.dataset
+    split = {"validation_share": dataset.validation_share, "seed": recipe.seed}
+    file = tokenizer.file
+    return {
+        "collect": {"sources": _source_states(recipe), "max_bad_lines": recipe.max_bad_lines},
+        "clean": {"blocks": list(recipe.clean), "files": _named_files(recipe.clean)},
+        "deduplicate": recipe.deduplicate.model_dump(mode="json"),
+        "train_tokenizer": (
+            {"file": str(file), "sha256": sha256_file(file) if file.is_file() else None}
+            if file
+            else {"vocab_size": tokenizer.vocab_size, **split}
+        ),
+        "write_dataset": {"out": str(recipe.out.absolute()), "shuffle": dataset.shuffle, **split},
+    }
+
+
+def _source_states(recipe: DataRecipe) -> list[Any]:
     """What the sources are now: a changed file or an upgraded package is another corpus."""
     if not recipe.sources:
         return list_versions()
-    return [f"{f.path.absolute()} {_state(f.path)} {f.source}" for f in find_files(recipe.sources)]
+    return [
+        [str(f.path.absolute()), _state(f.path), f.source, f.category, f.license, f.text_field]
+        for f in find_files(recipe.sources)
+    ]
+
+
+def _named_files(blocks: tuple[dict[str, dict[str, Any]], ...]) -> dict[str, str]:
+    """The content of files that cleaning blocks are given, such as the user's word lists."""
+    values = [value for block in blocks for settings in block.values() for value in settings.values()]
+    names = [name for value in values for name in (value if isinstance(value, list) else [value])]
+    return {name: sha256_file(Path(name)) for name in names if isinstance(name, str) and Path(name).is_file()}
 
 
 def _state(path: Path) -> str:
@@ -56,10 +80,20 @@ def describe(recipe: DataRecipe) -> Iterator[str]:
     if recipe.sources:
         files = find_files(recipe.sources)
         megabytes = sum(file.path.stat().st_size for file in files) / 1e6
-        yield f"read {len(files):,} files ({megabytes:,.1f} MB): {', '.join(map(str, recipe.sources))}"
+        yield f"read {len(files):,} files ({megabytes:,.1f} MB): {source_names(recipe)}"
     else:
         yield f"read the text of {len(list_versions()):,} installed distributions, and the Chinese idioms if installed"
     for stage in plan(recipe).values():
-        settings = ", ".join(f"{name}={value}" for name, value in stage.settings.items() if name != "sources")
+        settings = ", ".join(f"{name}={value}" for name, value in stage.settings.items() if name not in UNSAID)
         yield f"{'done' if completed(stage) else 'run '}  {stage.name:<16} {settings}"
-    yield f"write {recipe.out} with {recipe.num_workers} processes"
+    executor = recipe.executor
+    workers = executor.num_workers if executor.kind == "local" else executor.workers or "as many as there is room for"
+    yield f"write {recipe.out} with {workers} processes ({executor.kind})"
+
+
+UNSAID = ("sources", "files")
+
+
+def source_names(recipe: DataRecipe) -> str:
+    """The sources as the user named them."""
+    return ", ".join(str(source.path) for source in recipe.sources) or "the installed documentation"

@@ -1,56 +1,153 @@
-"""The settings of one dataset and the result of one stage: what the command line and the demo hand to the pipeline."""
+"""The settings of one dataset: what a YAML file, the command line and the demo hand to the pipeline."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from megatron_recipe.errors import ConfigError
+from pydantic import Field, field_validator, model_validator
+
+from megatron_recipe.settings import RecipeFolder, Section, parse, put, split_override
 
 MIN_VOCAB_SIZE = 320
 """258 special and byte pieces leave room for at least an alphabet above this."""
+RECIPES = RecipeFolder(Path(__file__).parent / "recipes")
 
 
-@dataclass(frozen=True)
-class DataRecipe:
-    """All that shapes a dataset. Two recipes that are equal (but for `work` and `workers`) give equal bytes."""
+class Source(Section):
+    """Text of one origin: a file, a folder of files, or what `megatron-recipe data download` fetched."""
 
-    sources: tuple[Path, ...] = ()
-    """Files or folders of JSONL, parquet or plain text; none means the documentation installed with Python."""
-    out: Path = Path("datasets/installed")
-    """The dataset's folder. It appears when it is whole."""
-    work: Path = Path("work/installed")
-    """Where the stages keep their results; may be deleted when the dataset is written."""
-    vocab_size: int = 4096
-    """Pieces of the tokenizer, with its 2 special and 256 byte pieces."""
-    validation_share: float = 0.02
-    """Share of the documents held out; raised for small corpora (split.py says how far)."""
-    min_characters: int = 20
-    """Documents with fewer characters, white space left out, are dropped; 1 keeps all but empty ones."""
-    near_threshold: float = 0.8
-    """Jaccard similarity of character shingles from which a document counts as a copy; 1.0 removes equal sets only."""
-    seed: int = 1234
-    """Chooses the held-out documents and the tokenizer's sample."""
-    workers: int = 0
-    """Processes; 0 takes the cores this process may use. It changes the time, never the result."""
+    path: Path
+    """JSONL or plain text (also .gz, .zst, .xz), parquet, or a folder of them."""
+    name: str | None = None
+    """Name in reports; by default that of the record, of the download, or of the file or folder."""
+    category: str | None = None
+    """Kind of text (web, code, encyclopedia, news, novels, …), by which mixes can be written."""
+    license: str | None = None
+    """Licence of records that name none."""
     text_field: str = "text"
-    """Column of JSONL and parquet sources that holds the text."""
+    """Column or key that holds the text."""
 
-    def __post_init__(self) -> None:
-        rules = (
-            ("vocab_size", self.vocab_size >= MIN_VOCAB_SIZE, f"at least {MIN_VOCAB_SIZE}"),
-            ("validation_share", 0 < self.validation_share < 1, "between 0 and 1, both excluded; try 0.02"),
-            ("min_characters", self.min_characters >= 1, "at least 1"),
-            ("near_threshold", 0 < self.near_threshold <= 1, "above 0 and at most 1; try 0.8"),
-            ("workers", self.workers >= 0, "0 (all cores) or more"),
-        )
-        for field, holds, rule in rules:
-            if not holds:
-                raise ConfigError(f"{field}={getattr(self, field)} must be {rule}")
+
+class DeduplicateSettings(Section):
+    """Which copies are removed."""
+
+    near_threshold: float = Field(default=0.8, gt=0, le=1)
+    """Jaccard similarity of character shingles from which a document is a copy; 1.0 removes equal sets only."""
+
+
+class TokenizerSettings(Section):
+    """The tokenizer: an existing one, or one trained on the corpus."""
+
+    file: Path | None = None
+    """A SentencePiece ``.model`` or a ``tokenizer.json``; none trains a SentencePiece BPE tokenizer."""
+    vocab_size: int = Field(default=4096, ge=MIN_VOCAB_SIZE)
+    """Pieces of a trained one, with its 2 special and 256 byte pieces: 4096 for a demo, 64000 for a 1B."""
+
+
+class DatasetSettings(Section):
+    """How the dataset is written."""
+
+    validation_share: float = Field(default=0.02, gt=0, lt=1)
+    """Share of the documents held out; raised for small corpora (split.py says how far)."""
+    shuffle: bool = False
+    """Write the training documents in random order instead of that of the sources. Megatron shuffles samples anyway;
+    this is for readers that do not, and for cutting a part off the front."""
+
+
+class ExecutorSettings(Section):
+    """Which machines run the tasks. It changes the time, never a byte of the result."""
+
+    kind: Literal["local", "slurm", "ray"] = "local"
+    """Processes here, datatrove's Slurm executor, or its Ray executor; the latter two need a folder all nodes share."""
+    workers: int = Field(default=0, ge=0)
+    """Tasks at a time; 0 takes the cores this process may use (local), or sets no limit (slurm, ray)."""
+    partition: str = "cpu"
+    """Slurm's partition."""
+    time: str = "12:00:00"
+    """Slurm's time limit of a task."""
+    cpus_per_task: int = Field(default=1, ge=1)
+    """Cores of a Slurm or Ray task; more than one only to be given more memory."""
+    memory_per_cpu_gb: int = Field(default=2, ge=1)
+    """Memory of a core in a Slurm or Ray task."""
+    sbatch: dict[str, str] = Field(default={})
+    """More arguments for sbatch, for example {account: mine}."""
+    address: str | None = None
+    """Ray's cluster; none takes the one that RAY_ADDRESS names, or starts one here."""
 
     @property
     def num_workers(self) -> int:
-        """Processes to run."""
+        """Processes to run here."""
         return self.workers or len(os.sched_getaffinity(0))
+
+
+class DataRecipe(Section):
+    """All that shapes a dataset. Two recipes that are equal (but for `work` and `executor`) give equal bytes."""
+
+    sources: tuple[Source, ...] = ()
+    """What to read; none means the documentation installed with Python."""
+    out: Path = Path("datasets/mine")
+    """The dataset's folder. It appears when it is whole."""
+    work: Path
+    """Where the stages keep their results, by default work/NAME beside `out`'s folder; may be deleted afterwards."""
+    max_bad_lines: int = Field(default=0, ge=0)
+    """JSONL lines that are no valid record, dropped and counted up to this many; more end the run."""
+    clean: tuple[dict[str, dict[str, Any]], ...]
+    """The cleaning blocks in their order, each a name (data_prep/clean/catalog.py) and its settings."""
+    deduplicate: DeduplicateSettings = DeduplicateSettings()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    seed: int = 1234
+    """Chooses the held-out documents, the tokenizer's sample, and the order of a shuffle."""
+    executor: ExecutorSettings = ExecutorSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_work(cls, values: dict[str, Any]) -> dict[str, Any]:
+        out = Path(values.get("out") or cls.model_fields["out"].default)
+        return values if values.get("work") else {**values, "work": out.absolute().parent.parent / "work" / out.name}
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _paths_are_sources(cls, sources: Any) -> Any:
+        if not isinstance(sources, list | tuple):
+            return sources
+        return tuple({"path": source} if isinstance(source, str | Path) else source for source in sources)
+
+    @field_validator("clean", mode="before")
+    @classmethod
+    def _names_are_blocks(cls, blocks: Any) -> Any:
+        if not isinstance(blocks, list | tuple):
+            return blocks
+        return tuple(_block(block) for block in blocks)
+
+
+def _block(block: Any) -> Any:
+    """``tidy`` and ``tidy:`` (YAML reads it as {tidy: None}) mean a block without settings."""
+    if isinstance(block, str):
+        return {block: {}}
+    return {name: values or {} for name, values in block.items()} if isinstance(block, dict) else block
+
+
+def load_recipe(
+    recipe: str = "documents", values: Mapping[str, Any] | None = None, overrides: tuple[str, ...] = ()
+) -> DataRecipe:
+    """Resolve a recipe's name or YAML file, then `values`, then the `section.field=value` overrides.
+
+    Args:
+        values: by dotted names, like ``{"tokenizer.vocab_size": 700}``; None leaves the recipe's value.
+
+    Raises:
+        ConfigError: an unknown recipe or key, a value of the wrong type or out of range.
+    """
+    resolved = RECIPES.read(recipe)
+    for name, value in (values or {}).items():
+        if value is not None:
+            put(resolved, name.split("."), value)
+    for override in overrides:
+        put(resolved, *split_override(override, "deduplicate.near_threshold=0.9"))
+    return parse(DataRecipe, resolved, recipe)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from data_prep.tokenizers.fast_encoder import FastEncoder, load_encoder
 
 SPLITS = ("train", "validation")
 BATCH_CHARACTERS = 1_000_000
+SOURCE_FIELDS = ("source", "category", "license", "language")
+"""Metadata by which the manifest counts documents; `source` is called `name` there."""
 
 
 class TokenizeDocuments(PipelineStep):
@@ -97,7 +99,7 @@ class SplitCounter(PipelineStep):
         splits = {split: {"documents": 0, "bytes": 0, "characters": 0} for split in SPLITS}
         sources: dict[tuple[str, ...], dict[str, int]] = {}
         for document in data or ():
-            key = tuple(str(document.metadata.get(k, "unknown")) for k in ("source", "license", "language"))
+            key = tuple(str(document.metadata.get(k, "unknown")) for k in SOURCE_FIELDS)
             source = sources.setdefault(key, {"documents": 0, "bytes": 0})
             num_bytes = len(document.text.encode())
             for counts in (splits[document.metadata["split"]], source):
@@ -105,7 +107,8 @@ class SplitCounter(PipelineStep):
                 counts["bytes"] += num_bytes
             splits[document.metadata["split"]]["characters"] += len(document.text)
             yield document
-        listed = [dict(zip(("name", "license", "language"), key, strict=True)) | c for key, c in sources.items()]
+        names = ("name", *SOURCE_FIELDS[1:])
+        listed = [dict(zip(names, key, strict=True)) | counts for key, counts in sources.items()]
         (self.folder / f"{rank:05d}.counts.json").write_bytes(orjson.dumps({"splits": splits, "sources": listed}))
 
 

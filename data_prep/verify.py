@@ -9,7 +9,8 @@ import orjson
 
 from data_prep.manifest import read_manifest
 from data_prep.megatron_writer import Index, dtype_for, read_tokens
-from data_prep.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
+from data_prep.tokenizers.fast_encoder import Reference
+from data_prep.tokenizers.load import load_reference
 from megatron_recipe.console import progress
 from megatron_recipe.errors import DataError
 from megatron_recipe.files import sha256_file
@@ -26,7 +27,7 @@ def verify(folder: Path) -> str:
         DataError: there is no manifest, or a list of all that does not hold.
     """
     manifest = read_manifest(folder)
-    tokenizer = SentencePieceTokenizer(folder / manifest["tokenizer"]["file"])
+    tokenizer = load_reference(folder / manifest["tokenizer"]["file"])
     problems = [*_tokenizer_problems(tokenizer, manifest["tokenizer"])]
     tokens = sum(split["tokens"] for split in manifest["splits"].values())
     with progress("verify", tokens, "tokens") as advance:
@@ -43,7 +44,7 @@ def verify(folder: Path) -> str:
     return f"{folder}: {documents:,} documents and {tokens:,} tokens in {len(manifest['splits'])} splits verified"
 
 
-def _tokenizer_problems(tokenizer: SentencePieceTokenizer, described: dict[str, Any]) -> Iterator[str]:
+def _tokenizer_problems(tokenizer: Reference, described: dict[str, Any]) -> Iterator[str]:
     if tokenizer.fingerprint != described["sha256"]:
         yield f"{described['file']}: SHA-256 is {tokenizer.fingerprint[:12]}…, not {described['sha256'][:12]}…"
     for field in ("vocab_size", "eod_id"):
@@ -94,7 +95,7 @@ def _token_problems(prefix: Path, index: Index, tokens: np.ndarray, tokenizer: d
         yield f"{prefix.name}.bin: {num_eod:,} end-of-document ids for {len(last):,} documents, one must end each"
 
 
-def _held_out_problems(folder: Path, tokenizer: SentencePieceTokenizer) -> Iterator[str]:
+def _held_out_problems(folder: Path, tokenizer: Reference) -> Iterator[str]:
     """validation.jsonl holds the text of validation.bin, document by document."""
     index, tokens = read_tokens(folder / "validation")
     ends = np.cumsum(index.lengths, dtype=np.int64)

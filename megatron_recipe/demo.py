@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.pipeline import DataRecipe, clean, collect, deduplicate, train_tokenizer, write_dataset
+from data_prep.pipeline import STAGES as DATA_STAGES
+from data_prep.recipe import DataRecipe, load_recipe
 from megatron_recipe import console
 from megatron_recipe.config import Config
 from megatron_recipe.files import read_jsonl, write_json
 from megatron_recipe.recipes import load_config
 
 RECIPE = "gpt_tiny_cpu"
-DATA_STAGES = (collect, clean, deduplicate, train_tokenizer, write_dataset)
 INTERRUPTED = 130
 
 
@@ -53,7 +53,7 @@ def demo_command(
     """Run the demo, or with `dry_run` say its steps; returns the exit code."""
     dataset = Path("datasets") / name
     demo = Demo(
-        data=DataRecipe(sources=sources, out=dataset, work=Path("work") / name, vocab_size=vocab_size),
+        data=load_recipe("documents", {"sources": sources, "out": dataset, "tokenizer.vocab_size": vocab_size}),
         config=load_config(RECIPE, (f"data.datasets={dataset}", *overrides)),
         run_dir=Path("runs") / name,
         export_dir=Path("exports") / name,

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,9 +20,6 @@ class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values don't change once a run has them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-Settings = TypeVar("Settings", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def _number_or_value(value: Any) -> Any:
     return value
 
 
-def parse(kind: type[Settings], values: dict[str, Any], origin: str) -> Settings:
+def parse[Settings: Section](kind: type[Settings], values: dict[str, Any], origin: str) -> Settings:
     """Build the settings from plain values; `origin` names their file or recipe in errors.
 
     Raises:

@@ -1,10 +1,12 @@
 """What the duplicate finders decide, and the block that carries it out and lists what was removed for what."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import orjson
+import zstandard
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
@@ -114,7 +116,10 @@ def _record(removed: Document, matched: Document, removals: Removals, number: in
 
 
 def gather(listing: Path, output: Path) -> None:
-    """Concatenate the tasks' lists in their order."""
-    with output.open("wb") as whole:
+    """Concatenate the tasks' lists in their order, zstandard-compressed if the name of `output` says so."""
+    with output.open("wb") as file:
+        whole = zstandard.ZstdCompressor().stream_writer(file) if output.suffix == ".zst" else file
         for path in sorted(listing.glob("*.jsonl")):
-            whole.write(path.read_bytes())
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, whole, 1 << 20)
+        whole.flush(*([zstandard.FLUSH_FRAME] if output.suffix == ".zst" else []))

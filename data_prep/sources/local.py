@@ -4,29 +4,26 @@ datatrove's JsonlReader is not used: it skips lines that are not JSON and the wh
 with a line in a log, and here both are errors that name the place. Its ParquetReader is used as it is.
 """
 
-import gzip
-import io
 import json
-import lzma
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
-import zstandard
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.readers.base import BaseReader
 from datatrove.pipeline.readers.parquet import ParquetReader
 
+from data_prep.recipe import Source
+from data_prep.sources import packed
+from data_prep.sources.bad_lines import FIELD as BAD_LINE
 from megatron_recipe.errors import DataError
 
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PARQUET_SUFFIXES = (".parquet",)
 TEXT_SUFFIXES = (".txt", ".text", ".md")
-COMPRESSION_SUFFIXES = (".gz", ".zst", ".xz")
 READABLE = "*.jsonl, *.txt (also .gz, .zst, .xz) and *.parquet"
 PART_CHARACTERS = 50_000
 """Plain text files are cut at a paragraph near this length, so that one long file can fill both splits."""
@@ -36,43 +33,52 @@ MANY_RECORDS_LINE_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file to read and the name of the source it belongs to."""
+    """A file to read and what is known of its records: what they say themselves counts before it."""
 
     path: Path
     source: str
+    category: str | None = None
+    license: str | None = None
+    text_field: str = "text"
 
     @property
     def suffix(self) -> str:
         """The suffix that names the format, without that of the compression."""
         name = self.path.name.lower()
-        for compression in COMPRESSION_SUFFIXES:
+        for compression in packed.SUFFIXES:
             name = name.removesuffix(compression)
         return Path(name).suffix
 
 
-def find_files(sources: tuple[Path, ...]) -> list[LocalFile]:
+def find_files(sources: tuple[Source, ...]) -> list[LocalFile]:
     """All readable files of the sources (files, or folders searched below), in a fixed order.
 
     Raises:
         DataError: a path does not exist, has an unknown suffix, or is a folder without readable files.
     """
-    files: list[LocalFile] = []
-    for source in sources:
-        if source.is_file():
-            file = LocalFile(source, source.name.partition(".")[0])
-            if file.suffix not in JSONL_SUFFIXES + PARQUET_SUFFIXES + TEXT_SUFFIXES:
-                raise DataError(f"{source}: cannot read {file.path.suffix or 'a file without suffix'}; give {READABLE}")
-            files.append(file)
-        elif source.is_dir():
-            inside = [LocalFile(path, source.resolve().name) for path in sorted(source.rglob("*")) if path.is_file()]
-            known = [f for f in inside if f.suffix in JSONL_SUFFIXES + PARQUET_SUFFIXES + TEXT_SUFFIXES]
-            if not known:
-                suffixes = ", ".join(sorted({f.path.suffix or f.path.name for f in inside})[:8]) or "nothing"
-                raise DataError(f"{source}: holds no text files (found {suffixes}); give {READABLE}")
-            files += known
-        else:
-            raise DataError(f"{source}: there is no such file or folder")
-    return files
+    return [file for source in sources for file in _files_of(source)]
+
+
+def _files_of(source: Source) -> list[LocalFile]:
+    path = source.path
+    known = JSONL_SUFFIXES + PARQUET_SUFFIXES + TEXT_SUFFIXES
+
+    def file(at: Path, name: str) -> LocalFile:
+        return LocalFile(at, source.name or name, source.category, source.license, source.text_field)
+
+    if path.is_file():
+        found = file(path, path.name.partition(".")[0])
+        if found.suffix not in known:
+            raise DataError(f"{path}: cannot read {path.suffix or 'a file without suffix'}; give {READABLE}")
+        return [found]
+    if not path.is_dir():
+        raise DataError(f"{path}: there is no such file or folder")
+    inside = [file(at, path.resolve().name) for at in sorted(path.rglob("*")) if at.is_file()]
+    readable = [found for found in inside if found.suffix in known]
+    if not readable:
+        suffixes = ", ".join(sorted({f.path.suffix or f.path.name for f in inside})[:8]) or "nothing"
+        raise DataError(f"{path}: holds no text files (found {suffixes}); give {READABLE}")
+    return readable
 
 
 class LocalText(BaseReader):
@@ -80,20 +86,26 @@ class LocalText(BaseReader):
 
     Args:
         files: what to read.
-        text_field: the column or key that holds the text.
+        max_bad_lines: JSONL lines of one task that may hold no record; each comes out as an empty document with
+            `metadata.bad_line`, for BadLineFilter. One more ends the run.
     """
 
     name = "📁 Local text"
 
-    def __init__(self, files: list[LocalFile], text_field: str) -> None:
-        super().__init__(text_key=text_field)
+    def __init__(self, files: list[LocalFile], max_bad_lines: int = 0) -> None:
+        super().__init__()
         self.files = files
+        self.max_bad_lines = max_bad_lines
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         if data:
             yield from data
+        num_bad = 0
         for file in self.files[rank::world_size]:
             for document in self.read_file(file):
+                if BAD_LINE in document.metadata:
+                    num_bad += 1
+                    self._check(num_bad, document)
                 self.update_doc_stats(document)
                 yield document
 
@@ -104,24 +116,42 @@ class LocalText(BaseReader):
             DataError: naming the file, the place and the remedy.
         """
         if file.suffix in PARQUET_SUFFIXES:
-            records = _parquet_records(file.path, self.text_key)
+            records = _parquet_records(file.path, file.text_field)
         elif file.suffix in JSONL_SUFFIXES:
-            records = _jsonl_records(file.path, self.text_key)
+            records = _jsonl_records(file.path, file.text_field)
         else:
             records = _text_records(file.path)
         for place, record in records:
-            yield _document(record, place, file.source, self.text_key)
+            yield _document(record, place, file)
+
+    def _check(self, num_bad: int, document: Document) -> None:
+        if num_bad > self.max_bad_lines:
+            before = f"; {num_bad - 1:,} bad lines before it" if num_bad > 1 else ""
+            raise DataError(
+                f"{document.metadata[BAD_LINE]}{before}; mend it, or drop such lines up to a limit: max_bad_lines"
+            )
 
 
-def _document(record: dict[str, Any], place: str, source: str, text_field: str) -> Document:
+def _document(record: "dict[str, Any] | _Bad", place: str, file: LocalFile) -> Document:
+    if isinstance(record, _Bad):
+        return Document(text="", id=place, metadata={"source": file.source, BAD_LINE: record.message})
     inner = record.get("metadata")
     known = {**inner, **record} if isinstance(inner, dict) else record
-    metadata = {key: str(known[key]) for key in ("source", "category", "license", "language") if known.get(key)}
-    metadata = {"source": source, "license": "unknown"} | metadata
-    text = record.get(text_field)
+    metadata = {"source": file.source, "category": file.category, "license": file.license or "unknown"}
+    metadata |= {key: str(known[key]) for key in (*metadata, "language") if known.get(key)}
+    text = record.get(file.text_field)
     if text is not None and not isinstance(text, str):
-        raise DataError(f"{place}: {text_field!r} holds {type(text).__name__}, not text; name another --text-field")
+        message = f"{place}: {file.text_field!r} holds {type(text).__name__}, not text; name another --text-field"
+        return _document(_Bad(message), place, file)
+    metadata = {key: value for key, value in metadata.items() if value}
     return Document(text=_valid_unicode(text or ""), id=str(record.get("id") or place), metadata=metadata)
+
+
+@dataclass(frozen=True)
+class _Bad:
+    """Stands for a line that holds no record."""
+
+    message: str
 
 
 def _valid_unicode(text: str) -> str:
@@ -133,7 +163,7 @@ def _valid_unicode(text: str) -> str:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _parquet_records(path: Path, text_field: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _parquet_records(path: Path, text_field: str) -> Iterator[tuple[str, "dict[str, Any] | _Bad"]]:
     import pyarrow
     import pyarrow.parquet
 
@@ -151,44 +181,47 @@ def _parquet_records(path: Path, text_field: str) -> Iterator[tuple[str, dict[st
         raise DataError(f"{path}: not a whole parquet file ({error}); fetch it again") from error
 
 
-def _jsonl_records(path: Path, text_field: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _jsonl_records(path: Path, text_field: str) -> Iterator[tuple[str, "dict[str, Any] | _Bad"]]:
     offset = 0
     seen_record = False
     for number, line in enumerate(_lines(path), 1):
         if line.strip():
             place = f"{path}:{number}"
             record = _parse(line, place, path, offset)
-            if not seen_record:
+            if isinstance(record, dict) and not seen_record:
                 _require_field(place, text_field, list(record))
                 seen_record = True
             yield place, record
         offset += len(line)
 
 
-def _parse(line: bytes, place: str, path: Path, offset: int) -> dict[str, Any]:
+def _parse(line: bytes, place: str, path: Path, offset: int) -> "dict[str, Any] | _Bad":
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
-        text = _decode(line, path, offset).rstrip("\r\n")
         try:
-            record = json.loads(text)  # also takes lone surrogates, NaN and a byte order mark's line
+            # also takes lone surrogates, NaN and a byte order mark's line
+            record = json.loads(text := _decode(line, path, offset).rstrip("\r\n"))
         except json.JSONDecodeError as error:
-            raise DataError(f"{place}: not JSON ({error.msg} at column {error.colno}): {text.strip()[:60]!r}") from None
+            return _Bad(f"{place}: not JSON ({error.msg} at column {error.colno}): {text.strip()[:60]!r}")
+        except DataError as error:
+            return _Bad(str(error))
     if not isinstance(record, dict):
-        raise DataError(f"{place}: a line must hold one JSON object, not {type(record).__name__}")
+        return _Bad(f"{place}: a line must hold one JSON object, not {type(record).__name__}")
     return record
 
 
 def _require_field(place: str, text_field: str, names: list[str]) -> None:
     if text_field not in names:
-        raise DataError(f"{place}: has no {text_field!r}, only {', '.join(map(repr, names))}; choose with --text-field")
+        raise DataError(
+            f"{place}: has no {text_field!r}, only {', '.join(map(repr, names))}; choose with --text-field, or "
+            "text_field in a recipe"
+        )
 
 
-def _text_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _text_records(path: Path) -> Iterator[tuple[str, "dict[str, Any] | _Bad"]]:
     """A plain text file, cut at paragraphs (else lines) into parts of about PART_CHARACTERS."""
-    with open_binary(path) as file:
-        content = b"".join(_whole(path, file))
-    text = _decode(content, path, 0)
+    text = _decode(b"".join(packed.lines_of(path)), path, 0)
     for number, part in enumerate(cut(text, PART_CHARACTERS)):
         yield f"{path}#{number}", {"text": part, "id": f"{path}#{number}"}
 
@@ -210,67 +243,15 @@ def _decode(content: bytes, path: Path, offset: int) -> str:
         return content.decode("utf-8-sig" if offset == 0 else "utf-8")
     except UnicodeDecodeError as error:
         place = f"byte {offset + error.start:,} (0x{content[error.start]:02x})"
-        unpacked = " of the unpacked text" if path.suffix.lower() in COMPRESSION_SUFFIXES else ""
+        unpacked = " of the unpacked text" if path.suffix.lower() in packed.SUFFIXES else ""
         raise DataError(
             f"{path}: not UTF-8 at {place}{unpacked}; convert it, for instance: "
             f"iconv -f gb18030 -t utf-8 {path.name} > {path.stem}.utf8{path.suffix}"
         ) from None
 
 
-def open_binary(path: Path) -> io.BufferedIOBase:
-    """Open a file for reading its unpacked bytes, by its suffix."""
-    match path.suffix.lower():
-        case ".gz":
-            return gzip.open(path, "rb")
-        case ".xz":
-            return lzma.open(path, "rb")
-        case ".zst":
-            return io.BufferedReader(_ZstdFile(path.open("rb")), buffer_size=1 << 20)
-        case _:
-            return path.open("rb")
-
-
 def _lines(path: Path) -> Iterator[bytes]:
-    with open_binary(path) as file:
-        for line in _whole(path, file):
-            if len(line) > MANY_RECORDS_LINE_BYTES:
-                raise DataError(f"{path}: a line of {len(line):,} bytes; JSONL has one record a line: jq -c '.[]'")
-            yield line
-
-
-def _whole(path: Path, file: io.BufferedIOBase) -> Iterator[bytes]:
-    """The lines of a file; a damaged or truncated one is an error at the end of what can be read."""
-    try:
-        yield from file
-    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-        raise DataError(f"{path}: truncated or damaged ({error}); fetch it again, or unpack what is there") from error
-
-
-class _ZstdFile(io.RawIOBase):
-    """A zstd file of one or more frames that, unlike zstandard's own reader, notices a missing end."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.unpacked, self.frame = file, b"", zstandard.ZstdDecompressor().decompressobj()
-        self.begun = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self.unpacked:
-            packed = (self.frame.unused_data if self.frame.eof else b"") or self.file.read(1 << 18)
-            if not packed:
-                if self.begun and not self.frame.eof:
-                    raise EOFError("the last frame has no end")
-                return 0
-            if self.frame.eof:
-                self.frame = zstandard.ZstdDecompressor().decompressobj()
-            self.begun = True
-            self.unpacked = self.frame.decompress(packed)
-        count = min(len(buffer), len(self.unpacked))
-        buffer[:count], self.unpacked = self.unpacked[:count], self.unpacked[count:]
-        return count
-
-    def close(self) -> None:
-        self.file.close()
-        super().close()
+    for line in packed.lines_of(path):
+        if len(line) > MANY_RECORDS_LINE_BYTES:
+            raise DataError(f"{path}: a line of {len(line):,} bytes; JSONL has one record a line: jq -c '.[]'")
+        yield line

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from data_prep.tokenizers.sentencepiece_tokenizer import GOLDEN_TEXTS
 from megatron_recipe.errors import DataError
 
 EOD_TOKENS = ("<|end_of_document|>", "<|endoftext|>", "<|end_of_text|>", "</s>")
@@ -40,6 +41,7 @@ class ByteLevelTokenizer:
             raise DataError(f"{path}: not a tokenizer.json ({error})") from error
         self._model.encode_special_tokens = True
         self.path = path
+        self.kind = f"tokenizer.json ({type(self._model.model).__name__})"
         self.fingerprint = hashlib.sha256(content).hexdigest()
         """Hex SHA-256 of the file."""
         self.vocab_size: int = max(self._model.get_vocab(with_added_tokens=True).values()) + 1
@@ -51,6 +53,10 @@ class ByteLevelTokenizer:
             raise DataError(f"{self.path}: the tokenizer has no end-of-document token; add one of {EOD_TOKENS}")
         return int(found[0])
 
+    def encode(self, text: str) -> list[int]:
+        """The ids of one text, without an end-of-document."""
+        return self.encode_batch([text])[0].tolist()
+
     def encode_batch(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """The ids of each text, int32, without an end-of-document; lone surrogates must be replaced before."""
         encoded = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -59,3 +65,7 @@ class ByteLevelTokenizer:
     def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
         """The text of ids; special tokens give nothing."""
         return self._model.decode([int(i) for i in ids])
+
+    def golden(self) -> list[dict[str, object]]:
+        """Fixed texts with their ids, for a manifest."""
+        return [{"text": text, "ids": self.encode(text)} for text in GOLDEN_TEXTS]

@@ -49,11 +49,25 @@ class Reference(Protocol):
     """The tokenizer whose ids are right: SentencePieceTokenizer or ByteLevelTokenizer."""
 
     path: Path
+    kind: str
+    fingerprint: str
     vocab_size: int
     eod_id: int
 
+    def encode(self, text: str) -> list[int]:
+        """The ids of one text."""
+        ...
+
     def encode_batch(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """The ids of each text."""
+        ...
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
+        """The text of ids."""
+        ...
+
+    def golden(self) -> list[dict[str, object]]:
+        """Fixed texts with their ids."""
         ...
 
 

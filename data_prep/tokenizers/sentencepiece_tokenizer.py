@@ -54,6 +54,7 @@ class SentencePieceTokenizer:
         except RuntimeError as error:
             raise DataError(f"{path}: not a SentencePiece model") from error
         self.path = path
+        self.kind = "sentencepiece"
         self.fingerprint = hashlib.sha256(content).hexdigest()
         """Hex SHA-256 of the model file."""
         self.vocab_size: int = self._model.get_piece_size()

@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 from made_texts import make_document
+from small_recipe import make_recipe
 
 from data_prep.inspect_dataset import counts_table, samples
 from data_prep.manifest import read_manifest
-from data_prep.pipeline import DataRecipe, prepare
+from data_prep.pipeline import prepare
 from data_prep.verify import verify
 from megatron_recipe.errors import DataError
 
@@ -21,7 +22,7 @@ def dataset(tmp_path_factory):
         for seed in range(200):
             text = make_document(seed, "zh" if seed % 2 else "en")
             file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
-    prepare(DataRecipe((folder / "books.jsonl",), folder / "out", folder / "work", vocab_size=700, workers=1))
+    prepare(make_recipe(folder / "books.jsonl", folder, **{"executor.workers": 1}))
     return folder / "out"
 
 

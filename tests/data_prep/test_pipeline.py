@@ -1,58 +1,24 @@
 """The whole way on small corpora: counts add up, settings matter, kills lose nothing, bad input is one message."""
 
-import gzip
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import replace
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zstandard
 from made_texts import make_document
+from small_recipe import changed, contents, make_recipe, write_corpus
 
 from data_prep.dedup.shingles import jaccard, shingle_set
 from data_prep.manifest import read_manifest
 from data_prep.megatron_writer import read_tokens
-from data_prep.pipeline import DataRecipe, clean, collect, prepare, write_dataset
+from data_prep.pipeline import clean, collect, prepare, write_dataset
+from data_prep.recipe import load_recipe
 from data_prep.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from data_prep.verify import verify
 from megatron_recipe.errors import ConfigError, DataError
-
-DATASET_FILES = ("train.bin", "train.idx", "validation.bin", "validation.idx", "validation.jsonl")
-
-
-def write_corpus(folder: Path, documents: int = 150, shards: int = 3) -> Path:
-    """JSONL shards with documents of their own, copies, junk and records without text."""
-    folder.mkdir()
-    texts = [make_document(seed, "zh" if seed % 2 else "en") for seed in range(documents)]
-    texts += [*texts[:10], "short", "12 34 56 78 90 12 34 56 78 90", ""]
-    texts.append(texts[20].replace(".", "!", 1))
-    for shard in range(shards):
-        with gzip.open(folder / f"{shard}.jsonl.gz", "wt", encoding="utf-8") as file:
-            for number in range(shard, len(texts), shards):
-                file.write(json.dumps({"text": texts[number], "id": f"doc{number}"}, ensure_ascii=False) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pipeline")
-    corpus = write_corpus(folder / "corpus")
-    return DataRecipe((corpus,), folder / "out", folder / "work", vocab_size=700, workers=2)
-
-
-@pytest.fixture(scope="module")
-def results(recipe):
-    return prepare(recipe)
-
-
-def contents(out: Path) -> dict[str, bytes]:
-    files = {name: (out / name).read_bytes() for name in DATASET_FILES}
-    return files | {"tokenizer": (out / "tokenizer" / "tokenizer.model").read_bytes()}
 
 
 def test_counts_add_up_through_all_stages(recipe, results):
@@ -69,7 +35,7 @@ def test_counts_add_up_through_all_stages(recipe, results):
 
 
 def test_the_result_does_not_depend_on_the_number_of_processes(recipe, results, tmp_path):
-    alone = replace(recipe, out=tmp_path / "out", work=tmp_path / "work", workers=1)
+    alone = changed(recipe, out=tmp_path / "out", work=tmp_path / "work", executor__workers=1)
     prepare(alone)
     assert contents(alone.out) == contents(recipe.out)
 
@@ -100,20 +66,21 @@ def test_no_held_out_document_has_a_near_copy_in_training(recipe, results):
     assert 0 < len(held_out) < len(texts)
     training = [shingle_set(text) for i, text in texts.items() if i not in held_out]
     for i in held_out:
-        assert max(jaccard(shingle_set(texts[i]), other) for other in training) < recipe.near_threshold
+        assert max(jaccard(shingle_set(texts[i]), other) for other in training) < recipe.deduplicate.near_threshold
 
 
 def test_removed_documents_are_listed(recipe, results):
-    removed = [json.loads(line) for line in (recipe.work / "3_deduplicate" / "removed.jsonl").open(encoding="utf-8")]
+    with zstandard.open(recipe.work / "3_deduplicate" / "removed.jsonl.zst", "rt", encoding="utf-8") as file:
+        removed = [json.loads(line) for line in file]
     assert len(removed) == 11
     assert {r["reason"] for r in removed} == {"exact_duplicate", "near_duplicate"}
     assert all(r["similarity"] >= 0.8 for r in removed)
 
 
 def test_a_changed_setting_reruns_its_stage_and_those_after_it(recipe, results, tmp_path):
-    changed = replace(recipe, out=tmp_path / "out", near_threshold=1.0)
+    other = changed(recipe, out=tmp_path / "out", deduplicate__near_threshold=1.0)
     try:
-        again = prepare(changed)
+        again = prepare(other)
         assert [r.cached for r in again] == [True, True, False, False, False]
         assert again[2].dropped == {"exact_duplicate": 10}
     finally:
@@ -122,20 +89,20 @@ def test_a_changed_setting_reruns_its_stage_and_those_after_it(recipe, results, 
 
 def test_a_stage_does_not_run_on_results_of_other_settings(recipe, results):
     with pytest.raises(DataError, match="'collect' has not run with these settings; run it first"):
-        clean(replace(recipe, text_field="content"))
+        clean(changed(recipe, max_bad_lines=3))
 
 
 def test_a_folder_that_is_no_dataset_is_not_replaced(recipe, results, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     with pytest.raises(DataError, match="exists and is not a dataset"):
-        write_dataset(replace(recipe, out=tmp_path / "mine"))
+        write_dataset(changed(recipe, out=tmp_path / "mine"))
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 
 
-def run_small(folder: Path, name: str, content: bytes, **settings):
+def run_small(folder: Path, name: str, content: bytes, settings: dict):
     (folder / name).write_bytes(content)
-    return prepare(DataRecipe((folder / name,), folder / "out", folder / "work", workers=1, **settings))
+    return prepare(make_recipe(folder / name, folder, **{"executor.workers": 1, **settings}))
 
 
 @pytest.mark.parametrize(
@@ -144,90 +111,119 @@ def run_small(folder: Path, name: str, content: bytes, **settings):
         ("empty.txt", b"", {}, "there is no text in it; the corpus is empty"),
         ("empty.jsonl", b"\n\n", {}, "there is no text in it; the corpus is empty"),
         ("blank.jsonl", b'{"text": ""}\n', {}, "there is no text in it"),
-        ("tiny.txt", b"too short", {}, "clean left no document .1 too short.; lower --min-characters"),
-        ("one.txt", make_document(1).encode(), {"vocab_size": 5000}, "training text supports|no text to train"),
+        ("tiny.txt", b"too short", {}, "clean left no document .1 too short.; make the cleaning blocks"),
+        (
+            "one.txt",
+            make_document(1).encode(),
+            {"tokenizer.vocab_size": 5000},
+            "training text supports|no text to train",
+        ),
         ("gb.txt", "中文".encode("gb18030"), {}, "not UTF-8 at byte 0"),
     ],
 )
 def test_bad_input_is_one_message_and_no_dataset(tmp_path, name, content, settings, message):
     with pytest.raises(DataError, match=message):
-        run_small(tmp_path, name, content, **settings)
+        run_small(tmp_path, name, content, settings)
     assert not (tmp_path / "out").exists()
+
+
+def write_with_bad_lines(path: Path) -> Path:
+    lines = [json.dumps({"text": make_document(seed)}).encode() for seed in range(120)]
+    lines[3:3] = [b"{", b"[1, 2]"]
+    lines[50:50] = [b'{"text": "\xd6\xd0"}', b'{"text": 5}']
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return path
+
+
+def test_bad_lines_are_dropped_counted_and_shown_up_to_the_limit(tmp_path):
+    corpus = write_with_bad_lines(tmp_path / "c.jsonl")
+    result = collect(make_recipe(corpus, tmp_path, max_bad_lines=4))
+    assert (result.documents_in, result.documents_out, result.dropped) == (124, 120, {"bad_line": 4})
+    dropped = tmp_path / "work" / "1_collect" / "dropped" / "BadLineFilter" / "00000.jsonl"
+    shown = [json.loads(line)["metadata"]["bad_line"] for line in dropped.open(encoding="utf-8")]
+    for place, message in zip((4, 5), shown, strict=False):
+        assert message.startswith(f"{corpus}:{place}: ")
+    assert "not UTF-8" in shown[2] and "holds int, not text" in shown[3]
+
+
+def test_one_bad_line_more_than_the_limit_ends_the_run(tmp_path):
+    corpus = write_with_bad_lines(tmp_path / "c.jsonl")
+    with pytest.raises(DataError, match=r"holds int, not text.*; 3 bad lines before it; mend it, or .*max_bad_lines"):
+        collect(make_recipe(corpus, tmp_path, max_bad_lines=3))
+    assert not (tmp_path / "work" / "1_collect").exists()
+
+
+def test_bad_lines_of_several_files_are_counted_together(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    for name in ("a", "b"):
+        write_with_bad_lines(tmp_path / "corpus" / f"{name}.jsonl")
+    with pytest.raises(DataError, match=r"8 bad lines, max_bad_lines=6: .*a\.jsonl:4: not JSON"):
+        collect(make_recipe(tmp_path / "corpus", tmp_path, max_bad_lines=6))
+
+
+def test_a_shuffled_dataset_has_the_same_documents_in_another_order(recipe, results, tmp_path):
+    def documents(out: Path, split: str) -> list[bytes]:
+        index, tokens = read_tokens(out / split)
+        return [part.tobytes() for part in np.split(tokens, np.cumsum(index.lengths)[:-1])]
+
+    shuffled = changed(recipe, out=tmp_path / "out", dataset__shuffle=True)
+    try:
+        prepare(shuffled)
+        assert "150 documents" in verify(shuffled.out)
+        plain, mixed = documents(recipe.out, "train"), documents(shuffled.out, "train")
+        assert sorted(plain) == sorted(mixed) and plain != mixed
+        assert documents(recipe.out, "validation") == documents(shuffled.out, "validation")
+    finally:
+        prepare(recipe)
+
+
+def test_an_existing_tokenizer_is_taken_as_it_is(recipe, results, tmp_path):
+    given = tmp_path / "mine.model"
+    given.write_bytes((recipe.out / "tokenizer" / "tokenizer.model").read_bytes())
+    other = changed(recipe, out=tmp_path / "out", work=tmp_path / "work", tokenizer__file=given)
+    assert "took" in prepare(other)[3].summary
+    assert contents(other.out) == contents(recipe.out)
+
+
+def test_sources_keep_their_names_categories_and_licences(tmp_path):
+    sources = []
+    for name, category in (("a", "news"), ("b", "code")):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({"body": make_document(i, name)}) + "\n" for i in range(40)))
+        sources.append(
+            {"path": path, "name": name.upper(), "category": category, "license": "MIT", "text_field": "body"}
+        )
+    prepare(make_recipe(tmp_path, tmp_path, sources=sources))
+    found = read_manifest(tmp_path / "out")["sources"]
+    assert {(s["name"], s["category"], s["license"]) for s in found} == {("A", "news", "MIT"), ("B", "code", "MIT")}
 
 
 def test_an_error_in_a_worker_process_is_the_same_error(tmp_path, capfd):
     corpus = write_corpus(tmp_path / "corpus")
     (corpus / "bad.jsonl").write_text('{"text": "fine"}\n{"text": \n', encoding="utf-8")
     with pytest.raises(DataError, match=r"bad.jsonl:2: not JSON"):
-        collect(DataRecipe((corpus,), tmp_path / "out", tmp_path / "work", workers=2))
+        collect(make_recipe(corpus, tmp_path))
     assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("vocab_size", 100), ("validation_share", 0.0), ("near_threshold", 1.5), ("min_characters", 0), ("workers", -1)],
+    [
+        ("tokenizer.vocab_size", 100),
+        ("dataset.validation_share", 0.0),
+        ("deduplicate.near_threshold", 1.5),
+        ("executor.workers", -1),
+        ("max_bad_lines", -1),
+        ("executor.kind", "'cloud'"),
+    ],
 )
 def test_settings_out_of_range_are_refused(field, value):
-    with pytest.raises(ConfigError, match=f"{field}={value} must be"):
-        DataRecipe(**{field: value})
+    with pytest.raises(ConfigError, match=f"documents: {re.escape(field)}={value}: input should be"):
+        load_recipe("documents", overrides=(f"{field}={value}",))
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from data_prep.pipeline import DataRecipe, prepare
-if __name__ == "__main__":
-    corpus, out, work = map(Path, sys.argv[1:])
-    prepare(DataRecipe((corpus,), out, work, vocab_size=700, workers=2))
-"""
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Start the pipeline in a process group of its own, and end the group afterwards."""
-    script = tmp_path / "run.py"
-    script.write_text(SCRIPT, encoding="utf-8")
-    started = []
-
-    def run(recipe: DataRecipe) -> subprocess.Popen:
-        command = [sys.executable, str(script), str(recipe.sources[0]), str(recipe.out), str(recipe.work)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-
-
-def test_killed_again_and_again_the_dataset_is_the_same(recipe, results, tmp_path, start):
-    killed = replace(recipe, out=tmp_path / "out", work=tmp_path / "work")
-    for seconds in (0.5, 0.8, 1.0, 1.2, 1.4, 1.6):
-        process = start(killed)
-        time.sleep(seconds)
-        process.kill()
-        process.communicate()
-        assert not killed.out.exists() or verify(killed.out)
-    process = start(killed)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert contents(killed.out) == contents(recipe.out)
-
-
-def test_ctrl_c_in_the_whole_group_ends_quietly_and_the_next_run_goes_on(recipe, results, tmp_path, start):
-    stopped = replace(recipe, out=tmp_path / "out", work=tmp_path / "work")
-    process = start(stopped)
-    deadline = time.monotonic() + 60
-    while not (stopped.work / ".1_collect.partial" / "run").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.4)  # workers are starting or reading
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert errors.count("Traceback") <= 2, errors  # that of this script, which does not catch it; none of workers
-    assert not stopped.out.exists()
-    assert prepare(stopped)[-1].documents_out == 150
-    assert contents(stopped.out) == contents(recipe.out)
+def test_an_unknown_setting_is_told_the_known_ones():
+    with pytest.raises(ConfigError, match=r"deduplicate\.treshold is not known.*deduplicate has: near_threshold"):
+        load_recipe("documents", overrides=("deduplicate.treshold=0.9",))
+    with pytest.raises(ConfigError, match=r"unknown recipe 'wep'.*known: .*documents"):
+        load_recipe("wep")

@@ -9,6 +9,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_prep.recipe import Source
 from data_prep.sources.local import LocalText, cut, find_files
 from megatron_recipe.errors import DataError
 
@@ -17,7 +18,8 @@ JSONL = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in RECO
 
 
 def read(*paths, text_field="text"):
-    return list(LocalText(find_files(paths), text_field).run())
+    sources = tuple(Source(path=path, text_field=text_field) for path in paths)
+    return list(LocalText(find_files(sources)).run())
 
 
 PACKERS = {".jsonl": lambda b: b, ".jsonl.gz": gzip.compress, ".jsonl.xz": lzma.compress}
@@ -95,7 +97,10 @@ def test_a_bad_line_is_named(tmp_path, line, message):
 def test_a_missing_field_lists_the_fields_there_are(tmp_path):
     path = tmp_path / "web.jsonl"
     path.write_text('{"content": "x", "url": "y"}\n', encoding="utf-8")
-    with pytest.raises(DataError, match=r"web.jsonl:1: has no 'text', only 'content', 'url'; choose with --text-field"):
+    with pytest.raises(
+        DataError,
+        match=r"web.jsonl:1: has no 'text', only 'content', 'url'; choose with --text-field",
+    ):
         read(path)
     assert read(path, text_field="content")[0].text == "x"
 
@@ -114,12 +119,12 @@ def test_byte_order_marks_are_no_text(tmp_path):
 
 def test_sources_that_cannot_be_read(tmp_path):
     with pytest.raises(DataError, match="there is no such file or folder"):
-        find_files((tmp_path / "nowhere",))
+        read(tmp_path / "nowhere")
     (tmp_path / "book.pdf").write_bytes(b"%PDF")
     with pytest.raises(DataError, match=r"book.pdf: cannot read .pdf; give \*.jsonl"):
-        find_files((tmp_path / "book.pdf",))
+        read(tmp_path / "book.pdf")
     with pytest.raises(DataError, match=r"holds no text files \(found .pdf\)"):
-        find_files((tmp_path,))
+        read(tmp_path)
 
 
 @given(st.text(alphabet="a \n", max_size=400), st.integers(1, 50))

@@ -1,0 +1,57 @@
+"""The last stage: tokenize both splits to .bin/.idx, and write the dataset's folder with its manifest."""
+
+from pathlib import Path
+
+from data_prep import stage_io
+from data_prep.assemble import assemble
+from data_prep.manifest import read_manifest
+from data_prep.plan import TEXT_STAGES, last_text_stage, plan
+from data_prep.recipe import DataRecipe, StageResult
+from data_prep.split import effective_share
+from data_prep.stages import SCRATCH, completed, require
+from data_prep.steps.train_tokenizer import tokenizer_file
+from data_prep.tokenize_documents import SplitCounter, TokenizeDocuments
+from megatron_recipe.errors import DataError
+
+
+def write_dataset(recipe: DataRecipe) -> StageResult:
+    """Write `recipe.out`.
+
+    Raises:
+        DataError: `recipe.out` holds something that is not a dataset, or a split would be empty.
+    """
+    stages = plan(recipe)
+    stage = stages["write_dataset"]
+    _refuse_foreign_folder(recipe.out)
+
+    def build(folder: Path) -> StageResult:
+        before = last_text_stage(stages)
+        parts = folder / SCRATCH / "parts"
+        parts.mkdir(parents=True, exist_ok=True)
+        model = tokenizer_file(stages["train_tokenizer"])
+        share = effective_share(recipe.dataset.validation_share, require(before).bytes_out)
+        tokenize = TokenizeDocuments(model, parts, share, recipe.seed)
+        blocks = [stage_io.reader(before), tokenize, SplitCounter(parts)]
+        counts = stage_io.run_on(before, "tokenize", blocks, folder, recipe)
+        earlier = [require(stages[name]) for name in TEXT_STAGES if name in stages]
+        results = [*earlier, stage_io.result("write_dataset", counts, "")]
+        tokens, counts.bytes = assemble(recipe, parts, model, results, stage)
+        summary = f"wrote {tokens['train']:,} training and {tokens['validation']:,} validation tokens to {recipe.out}"
+        return stage_io.result("write_dataset", counts, summary)
+
+    if completed(stage) and not _is_written(recipe.out, stage.fingerprint):
+        (stage.folder / "stage.json").unlink()  # the dataset was deleted or replaced since
+    return stage_io.run(recipe, "write_dataset", build)
+
+
+def _is_written(out: Path, fingerprint: str) -> bool:
+    try:
+        return read_manifest(out)["settings"].get("fingerprint") == fingerprint
+    except DataError:
+        return False
+
+
+def _refuse_foreign_folder(out: Path) -> None:
+    """A dataset may replace a dataset, and nothing else."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "manifest.json").exists())):
+        raise DataError(f"{out}: exists and is not a dataset; choose another --out or move it away")
