@@ -1,6 +1,7 @@
 """What the duplicate finders decide, and the block that carries it out and lists what was removed for what."""
 
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,8 +119,9 @@ def _record(removed: Document, matched: Document, removals: Removals, number: in
 def gather(listing: Path, output: Path) -> None:
     """Concatenate the tasks' lists in their order, zstandard-compressed if the name of `output` says so."""
     with output.open("wb") as file:
-        whole = zstandard.ZstdCompressor().stream_writer(file) if output.suffix == ".zst" else file
-        for path in sorted(listing.glob("*.jsonl")):
-            with path.open("rb") as part:
-                shutil.copyfileobj(part, whole, 1 << 20)
-        whole.flush(*([zstandard.FLUSH_FRAME] if output.suffix == ".zst" else []))
+        packed = output.suffix == ".zst"
+        writer = zstandard.ZstdCompressor().stream_writer(file, closefd=False) if packed else nullcontext(file)
+        with writer as whole:
+            for path in sorted(listing.glob("*.jsonl")):
+                with path.open("rb") as part:
+                    shutil.copyfileobj(part, whole, 1 << 20)

@@ -27,13 +27,18 @@ _WIDE_PUNCTUATION = tuple((wide, unicodedata.normalize("NFKC", wide)) for wide i
 @functools.lru_cache(maxsize=1)  # each duplicate finder asks for the document that passes through the pipeline
 def normalised(text: str) -> str:
     """The form in which texts are compared: compatible characters folded (NFKC), no case, white space as one space."""
+    return " ".join(folded(text).split())
+
+
+def folded(text: str) -> str:
+    """Compatible characters folded (NFKC) and no case; line ends stay, so that lines are those of the text."""
     if not text.isascii():
         # Chinese punctuation first, each for what NFKC makes of it: the result is the same, since NFKC decomposes
         # before it composes, and a text that has nothing else to fold passes its quick check (twice as fast in all)
         for wide, narrow in _WIDE_PUNCTUATION:
             text = text.replace(wide, narrow)
         text = unicodedata.normalize("NFKC", text)
-    return " ".join(text.casefold().split())
+    return text.casefold()
 
 
 def shingle_hashes(text: str, characters: int = SHINGLE_CHARACTERS) -> Hashes:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from datatrove.data import Document
 from datatrove.pipeline.readers import JsonlReader
 from made_texts import make_document
@@ -14,7 +15,7 @@ from data_prep.dedup.arrays import save_array
 from data_prep.dedup.corpus import Corpus
 from data_prep.dedup.exact import ExactSignatures, find_exact_duplicates
 from data_prep.dedup.near import MinHashBands, banding_for, candidate_pairs, find_near_duplicates
-from data_prep.dedup.removal import Removals, RemoveDuplicates
+from data_prep.dedup.removal import Removals, RemoveDuplicates, gather
 from data_prep.dedup.shingles import jaccard, shingle_set
 
 THRESHOLD = 0.8
@@ -157,6 +158,20 @@ def test_removing_lists_what_was_removed_for_what(tmp_path):
     assert (record["id"], record["matched_id"], record["reason"]) == ("d2", "d0", "exact_duplicate")
     assert record["similarity"] == 1.0
     assert block.stats["dropped_exact_duplicate"].total == 1
+
+
+@pytest.mark.parametrize("name", ["removed.jsonl", "removed.jsonl.zst"])
+def test_the_lists_of_all_tasks_become_one_in_their_order(tmp_path, name):
+    parts = [b'{"id":"b"}\n{"id":"a"}\n', b"", b'{"id":"c","text":"\xe4\xb8\xad"}\n' * 1000]
+    for rank, part in enumerate(parts):
+        (tmp_path / f"{rank:05d}.jsonl").write_bytes(part)
+    output = tmp_path / "out" / name
+    for folder in (tmp_path, tmp_path / "nothing"):
+        output.parent.mkdir(exist_ok=True)
+        gather(folder, output)
+        with output.open("rb") as file:
+            content = zstandard.ZstdDecompressor().stream_reader(file).read() if ".zst" in name else file.read()
+        assert content == (b"".join(parts) if folder == tmp_path else b"")
 
 
 def test_a_full_disk_keeps_its_error_number(tmp_path):
