@@ -19,6 +19,8 @@ from megatron_recipe import console
 
 PROGRESS_EVERY_DOCUMENTS = 200
 POLL_SECONDS = 0.25
+CHANGES = ("masked_", "passages_", "passage_")
+"""How the names of statistics begin that say what a block changed."""
 
 
 @dataclass
@@ -30,6 +32,15 @@ class Counts:
     bytes: int = 0
     """UTF-8 bytes of the kept documents' text."""
     dropped: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, int] = field(default_factory=dict)
+    """What blocks changed in documents without dropping them: `masked_email`, `passages_removed`, …"""
+
+    def then(self, later: "Counts") -> "Counts":
+        """These and what a later list of blocks did with what these kept."""
+        assert later.read == self.kept, (later.read, self.kept)
+        return Counts(
+            self.read, later.kept, later.bytes, _added(self.dropped, later.dropped), _added(self.changes, later.changes)
+        )
 
 
 class DocumentCounter(PipelineStep):
@@ -134,9 +145,14 @@ def _sum_statistics(folder: Path, tasks: int) -> Counts:
                 case _:
                     for name, value in values.items():
                         if name.startswith("dropped_"):
-                            reason = name.removeprefix("dropped_")
-                            counts.dropped[reason] = counts.dropped.get(reason, 0) + value
+                            counts.dropped = _added(counts.dropped, {name.removeprefix("dropped_"): value})
+                        elif name.startswith(CHANGES):
+                            counts.changes = _added(counts.changes, {name: value})
     return counts
+
+
+def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in (*one, *(key for key in other if key not in one))}
 
 
 def _total(value: Any) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ class DeduplicateSettings(Section):
 
     near_threshold: float = Field(default=0.8, gt=0, le=1)
     """Jaccard similarity of character shingles from which a document is a copy; 1.0 removes equal sets only."""
+    max_documents_with_passage: int = Field(default=10, ge=0)
+    """A line or paragraph that more documents hold is boilerplate and stays in the first only; 0 keeps all."""
 
 
 class TokenizerSettings(Section):
@@ -164,5 +166,7 @@ class StageResult:
     seconds: float
     summary: str
     """One line for the user."""
+    changes: dict[str, int] = field(default_factory=dict)
+    """What was changed in documents that stayed: `masked_email`, `passages_removed`, `passage_bytes_removed`, …"""
     cached: bool = False
     """True when an earlier run had done the stage with the same settings."""

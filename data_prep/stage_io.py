@@ -21,9 +21,9 @@ def run(recipe: DataRecipe, name: str, build: Callable[[Path], StageResult]) -> 
         return run_stage(stage, build)
 
 
-def reader(before: Stage) -> JsonlReader:
-    """Reads the shards of a finished stage, task by task the shard of its rank."""
-    return JsonlReader(str(before.folder / "documents"), compression=None, glob_pattern="*.jsonl", add_file_path=False)
+def reader(documents: Path) -> JsonlReader:
+    """Reads a folder of shards, task by task the shard of its rank."""
+    return JsonlReader(str(documents), compression=None, glob_pattern="*.jsonl", add_file_path=False)
 
 
 def writer(folder: Path) -> JsonlWriter:
@@ -39,21 +39,38 @@ def keep_dropped(blocks: list[PipelineStep], folder: Path) -> None:
 
 
 def run_on(before: Stage, title: str, blocks: list[PipelineStep], folder: Path, recipe: DataRecipe) -> Counts:
-    """Run blocks over all documents of a finished stage, and see that all of them were read."""
-    total = require(before).documents_out
-    shards = len(list((before.folder / "documents").glob("*.jsonl")))
-    counts = run_blocks(title, blocks, folder / f"run_{title.replace(' ', '_')}", shards, recipe.executor, total)
-    touch_shards(folder / "documents", shards)
+    """Run blocks over all documents of a finished stage, and see that all of them were read.
+
+    Args:
+        blocks: what comes after the reader; the last may be the writer of ``FOLDER/documents``.
+    """
+    counts = run_over(before.folder / "documents", require(before).documents_out, title, blocks, folder, recipe)
+    touch_shards(folder / "documents", num_shards(before.folder / "documents"))
+    return counts
+
+
+def run_over(
+    documents: Path, total: int, title: str, blocks: list[PipelineStep], folder: Path, recipe: DataRecipe
+) -> Counts:
+    """Run blocks over the `total` documents of a folder of shards, one task a shard."""
+    run_folder = folder / f"run_{title.replace(' ', '_')}"
+    shards = num_shards(documents)
+    counts = run_blocks(title, [reader(documents), *blocks], run_folder, shards, recipe.executor, total)
     if counts.read != total:
         raise DataError(
-            f"{before.folder}: {counts.read:,} of {total:,} documents can be read; delete {before.folder} and run again"
+            f"{documents}: {counts.read:,} of {total:,} documents can be read; delete {documents.parent} and run again"
         )
     return counts
 
 
+def num_shards(documents: Path) -> int:
+    """Shards in a folder of documents."""
+    return len(list(documents.glob("*.jsonl")))
+
+
 def touch_shards(documents: Path, shards: int) -> None:
     """A shard for every task, also for those that kept no document: later stages find their shard by its rank."""
-    documents.mkdir(exist_ok=True)
+    documents.mkdir(parents=True, exist_ok=True)
     for rank in range(shards):
         (documents / f"{rank:05d}.jsonl").touch()
 
@@ -68,7 +85,9 @@ def require_some(counts: Counts, recipe: DataRecipe, stage: str, remedy: str) ->
 
 def result(name: str, counts: Counts, summary: str) -> StageResult:
     """The result of a stage without its time, which `run_stage` takes."""
-    return StageResult(name, counts.read, counts.kept, counts.dropped, counts.bytes, 0.0, summary)
+    return StageResult(
+        name, counts.read, counts.kept, counts.dropped, counts.bytes, 0.0, summary, changes=counts.changes
+    )
 
 
 def amount(counts: Counts) -> str:
@@ -78,5 +97,9 @@ def amount(counts: Counts) -> str:
 
 def reasons(counts: Counts) -> str:
     """What was dropped, most frequent first, in words."""
-    by_count = sorted(counts.dropped.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in by_count) or "none"
+    return in_words(dict(sorted(counts.dropped.items(), key=lambda item: -item[1]))) or "none"
+
+
+def in_words(numbers: dict[str, int]) -> str:
+    """``1,234 near duplicate, 5 empty``."""
+    return ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in numbers.items())

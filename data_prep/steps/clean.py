@@ -20,10 +20,12 @@ def clean(recipe: DataRecipe) -> StageResult:
     def build(folder: Path) -> StageResult:
         before = plan(recipe)["collect"]
         stage_io.keep_dropped(cleaners, folder / "dropped")
-        blocks = [stage_io.reader(before), *cleaners, stage_io.writer(folder / "documents")]
+        blocks = [*cleaners, stage_io.writer(folder / "documents")]
         counts = stage_io.run_on(before, "clean", blocks, folder, recipe)
         stage_io.require_some(counts, recipe, "clean", "make the cleaning blocks of the recipe less strict")
         summary = f"kept {stage_io.amount(counts)} of {counts.read:,}; dropped {stage_io.reasons(counts)}"
+        if counts.changes:
+            summary += f"; {stage_io.in_words(counts.changes)}"
         return stage_io.result("clean", counts, summary)
 
     return stage_io.run(recipe, "clean", build)

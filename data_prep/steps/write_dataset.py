@@ -31,7 +31,7 @@ def write_dataset(recipe: DataRecipe) -> StageResult:
         model = tokenizer_file(stages["train_tokenizer"])
         share = effective_share(recipe.dataset.validation_share, require(before).bytes_out)
         tokenize = TokenizeDocuments(model, parts, share, recipe.seed)
-        blocks = [stage_io.reader(before), tokenize, SplitCounter(parts)]
+        blocks = [tokenize, SplitCounter(parts)]
         counts = stage_io.run_on(before, "tokenize", blocks, folder, recipe)
         earlier = [require(stages[name]) for name in TEXT_STAGES if name in stages]
         results = [*earlier, stage_io.result("write_dataset", counts, "")]
