@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from data_prep.decontaminate.evaluation_sets import find_sets
 from data_prep.recipe import DataRecipe
 from data_prep.sources.installed import list_versions
 from data_prep.sources.local import find_files
@@ -36,10 +37,16 @@ def _settings(recipe: DataRecipe) -> dict[str, dict[str, Any]]:
     tokenizer, dataset = recipe.tokenizer, recipe.dataset
     split = {"validation_share": dataset.validation_share, "seed": recipe.seed}
     file = tokenizer.file
-    return {
+    settings: dict[str, dict[str, Any]] = {
         "collect": {"sources": _source_states(recipe), "max_bad_lines": recipe.max_bad_lines},
         "clean": {"blocks": list(recipe.clean), "files": _named_files(recipe.clean)},
         "deduplicate": recipe.deduplicate.model_dump(mode="json"),
+    }
+    if recipe.decontaminate.against:
+        sets = [path for given in recipe.decontaminate.against for _, path in find_sets(given.path)]
+        states = [[str(path.absolute()), _state(path)] for path in sets]
+        settings["decontaminate"] = recipe.decontaminate.model_dump(mode="json") | {"files": states}
+    return settings | {
         "train_tokenizer": (
             {"file": str(file), "sha256": sha256_file(file) if file.is_file() else None}
             if file

@@ -39,6 +39,29 @@ class DeduplicateSettings(Section):
     """A line or paragraph that more documents hold is boilerplate and stays in the first only; 0 keeps all."""
 
 
+class EvaluationFiles(Section):
+    """Evaluation items that no document may hold."""
+
+    path: Path
+    """JSONL, JSON, parquet, arrow or txt, or a folder of them, as `megatron-recipe eval download` fetches them."""
+    fields: tuple[str, ...] = ()
+    """The fields to look for; none takes all that hold text."""
+
+
+class DecontaminateSettings(Section):
+    """Which evaluation sets documents are compared with, by runs of 13 words (or Chinese characters)."""
+
+    against: tuple[EvaluationFiles, ...] = ()
+    """The sets; none leaves the stage out."""
+    min_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the 13-grams of an item's text from which a document that holds them is dropped; less is listed only."""
+
+    @field_validator("against", mode="before")
+    @classmethod
+    def _paths_are_sets(cls, against: Any) -> Any:
+        return _with_paths(against)
+
+
 class TokenizerSettings(Section):
     """The tokenizer: an existing one, or one trained on the corpus."""
 
@@ -98,6 +121,7 @@ class DataRecipe(Section):
     clean: tuple[dict[str, dict[str, Any]], ...]
     """The cleaning blocks in their order, each a name (data_prep/clean/catalog.py) and its settings."""
     deduplicate: DeduplicateSettings = DeduplicateSettings()
+    decontaminate: DecontaminateSettings = DecontaminateSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     dataset: DatasetSettings = DatasetSettings()
     seed: int = 1234
@@ -113,9 +137,7 @@ class DataRecipe(Section):
     @field_validator("sources", mode="before")
     @classmethod
     def _paths_are_sources(cls, sources: Any) -> Any:
-        if not isinstance(sources, list | tuple):
-            return sources
-        return tuple({"path": source} if isinstance(source, str | Path) else source for source in sources)
+        return _with_paths(sources)
 
     @field_validator("clean", mode="before")
     @classmethod
@@ -123,6 +145,13 @@ class DataRecipe(Section):
         if not isinstance(blocks, list | tuple):
             return blocks
         return tuple(_block(block) for block in blocks)
+
+
+def _with_paths(values: Any) -> Any:
+    """In a list a path alone means a section with that path."""
+    if not isinstance(values, list | tuple):
+        return values
+    return tuple({"path": value} if isinstance(value, str | Path) else value for value in values)
 
 
 def _block(block: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.pipeline import STAGES as DATA_STAGES
+from data_prep.pipeline import steps as data_steps
 from data_prep.recipe import DataRecipe, load_recipe
 from megatron_recipe import console
 from megatron_recipe.config import Config
@@ -37,7 +37,7 @@ class Demo:
     @property
     def steps(self) -> list[tuple[str, Callable[["Demo"], str]]]:
         """Names and functions of the steps; each function returns its one-line result."""
-        stages = [(stage.__name__.replace("_", " "), _data_step(stage)) for stage in DATA_STAGES]
+        stages = [(stage.__name__.replace("_", " "), _data_step(stage)) for stage in data_steps(self.data)]
         return [
             *stages,
             ("train", train_step),

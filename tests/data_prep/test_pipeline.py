@@ -185,6 +185,25 @@ def test_an_existing_tokenizer_is_taken_as_it_is(recipe, results, tmp_path):
     assert contents(other.out) == contents(recipe.out)
 
 
+def test_documents_that_hold_evaluation_items_are_dropped_and_listed(tmp_path):
+    items = [{"question": make_document(1000 + i, "zh" if i % 2 else "en"), "answer": "B"} for i in range(6)]
+    (tmp_path / "quiz.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    texts = [make_document(i, "zh" if i % 2 else "en") for i in range(120)]
+    texts[7] += items[2]["question"]
+    texts[8] = items[3]["question"] + texts[8]
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"text": text, "id": str(i)}) + "\n" for i, text in enumerate(texts)))
+    recipe = make_recipe(corpus, tmp_path, decontaminate={"against": [str(tmp_path / "quiz.jsonl")]})
+    results = prepare(recipe)
+    assert (results[3].name, results[3].dropped) == ("decontaminate", {"contaminated": 2})
+    folder = tmp_path / "work" / "4_decontaminate"
+    with zstandard.open(folder / "contaminated.jsonl.zst", "rt", encoding="utf-8") as file:
+        hits = [json.loads(line) for line in file]
+    assert {(hit["id"], hit["item"], hit["dropped"]) for hit in hits} == {("7", 2, True), ("8", 3, True)}
+    assert json.loads((folder / "evaluation_sets.json").read_text())["sets"][0]["items"] == 6
+    assert read_manifest(recipe.out)["counts"]["dropped"] == {"contaminated": 2}
+
+
 def test_sources_keep_their_names_categories_and_licences(tmp_path):
     sources = []
     for name, category in (("a", "news"), ("b", "code")):
