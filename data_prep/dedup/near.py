@@ -18,7 +18,7 @@ from datatrove.pipeline.base import PipelineStep
 from data_prep.dedup.arrays import save_array
 from data_prep.dedup.corpus import Corpus
 from data_prep.dedup.removal import Removals
-from data_prep.dedup.shingles import batch_shingle_hashes, mixed, normalised
+from data_prep.dedup.shingles import batch_shingle_hashes, distinct, mixed, normalised
 
 BATCH_CHARACTERS = 1_000_000
 NEIGHBOURS = 3
@@ -138,7 +138,7 @@ def candidate_pairs(folder: Path, alive: np.ndarray) -> np.ndarray:
     pairs = np.zeros(0, dtype=np.uint64)
     for band in range(bands):
         keys = np.concatenate([shard[band] for shard in shards])[alive]
-        pairs = np.union1d(pairs, _pairs_of_band(keys, alive.astype(np.uint64)))
+        pairs = distinct(np.concatenate([pairs, _pairs_of_band(keys, alive.astype(np.uint64))]))
     return pairs
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.dedup.shingles import batch_shingle_hashes, jaccard, normalised, shingle_hashes, shingle_set
+from data_prep.dedup.shingles import batch_shingle_hashes, distinct, jaccard, normalised, shingle_hashes, shingle_set
 
 TEXTS = st.lists(st.text(alphabet="ab中😀 ", max_size=30), min_size=1, max_size=8)
 
@@ -48,3 +48,8 @@ def test_texts_are_compared_without_case_width_and_spacing():
 )
 def test_the_quick_way_of_folding_is_that_of_unicode(text):
     assert normalised(text) == " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+@given(numbers=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=50))
+def test_distinct_numbers_are_those_of_a_set(numbers):
+    assert distinct(np.array(numbers, dtype=np.uint64)).tolist() == sorted(set(numbers))
