@@ -1,0 +1,129 @@
+"""What counts as personal data: patterns and the checks that keep version numbers and file names out.
+
+A pattern begins with the first character of what it finds, and looks behind after it: so a search skips quickly to
+characters that can begin a match. Nothing Latin may stand beside a match; Chinese characters may (电话13812345678).
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+_NOT_AFTER = r"(?<![0-9A-Za-z_.@/=#$%-].)"
+_NOT_BEFORE = r"(?![0-9A-Za-z_@=]|[.-]\d)"
+_CHINESE_PREFIX = r"(?:3\d|4[5-9]|5[0-35-9]|6[2567]|7[0-8]|8\d|9[0-35-9])"  # after the 1; those that are given out
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of personal data.
+
+    Args:
+        name: in settings and counts.
+        patterns: each match is a candidate; where a pattern has a group `value`, that alone is masked.
+        is_valid: says of a candidate whether it is one.
+        sign: text without this has none; empty where no single character tells.
+    """
+
+    name: str
+    patterns: tuple[re.Pattern[str], ...]
+    is_valid: Callable[[str], bool]
+    sign: str = ""
+
+
+_NO_HOST = re.compile(
+    r"\.(?:service|socket|timer|target|mount|device|slice|scope|path|html?|js|css|md|rst|txt|png|jpe?g|gif|svg|py|sh|c|h"
+    r"|json|ya?ml|xml|conf|cfg|so|local|localhost|localdomain|lan|invalid|example|test)$"
+)
+_EXAMPLE_HOSTS = ("example.com", "example.org", "example.net")
+
+
+def is_email(text: str) -> bool:
+    """Not a reserved example (RFC 2606), systemd unit, scaled image (``icon@2x.png``) or login name of a code host."""
+    local, _, host = text.lower().rpartition("@")
+    return not (_NO_HOST.search(host) or host.endswith(_EXAMPLE_HOSTS) or local in {"git", "svn", "cvs", "anonymous"})
+
+
+def is_public_ip(text: str) -> bool:
+    """A public address; not a version: four numbers below 64 are one in 256 addresses, and most versions."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if not address.is_global or address.is_multicast:
+        return False
+    return address.version == 6 or any(octet >= 64 for octet in address.packed)
+
+
+def is_phone(text: str) -> bool:
+    """9 to 15 digits (ITU-T E.164 has 15 at most; local numbers without an area are too short to tell)."""
+    digits = re.sub(r"\D", "", text)
+    return 9 <= len(digits) <= 15 and len(set(digits)) > 2
+
+
+_ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+_ID_CHECKS = "10X98765432"
+_PROVINCE = re.compile("1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3]")
+
+
+def is_id_number(text: str) -> bool:
+    """A Chinese identity number: province, date of birth, and of 18 digits the last one's check (GB 11643-1999)."""
+    if not _PROVINCE.match(text):
+        return False
+    born = text[6:14] if len(text) == 18 else "19" + text[6:12]
+    try:
+        date(int(born[:4]), int(born[4:6]), int(born[6:]))
+    except ValueError:
+        return False
+    if len(text) == 15:
+        return True
+    total = sum(weight * int(digit) for weight, digit in zip(_ID_WEIGHTS, text, strict=False))
+    return _ID_CHECKS[total % 11] == text[17].upper()
+
+
+def is_bank_card(text: str) -> bool:
+    """13 to 19 digits with a right last digit (Luhn, ISO/IEC 7812-1)."""
+    digits = [int(character) for character in text if character.isdigit()]
+    doubled = [2 * digit - 9 * (digit > 4) for digit in digits[-2::-2]]
+    return 13 <= len(digits) <= 19 and any(digits) and (sum(doubled) + sum(digits[::-2])) % 10 == 0
+
+
+_ID_18 = rf"[1-8]{_NOT_AFTER}\d{{5}}(?:18|19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{{3}}[\dXx]{_NOT_BEFORE}"
+_ID_15 = r"身[份分][证證](?:号码?|號碼?)?[\s:：为是]{0,4}(?P<value>[1-8]\d{14})(?!\d)"
+_CARD = (
+    r"(?:银行卡|銀行卡|信用卡|储蓄卡|卡号|卡號|账号|帐号|帳號|[Cc]ard (?:[Nn]umber|[Nn]o\.?|#)|[Cc]redit [Cc]ard)"
+    r"[^\d\n]{0,8}(?P<value>\d(?:[ -]?\d){12,18})(?!\d)"
+)
+_MOBILE = (
+    rf"[1(+0]{_NOT_AFTER}(?:(?<=1)|(?<=\+)86[ -]?1|(?<=\()\+?86\)[ -]?1|(?<=0)086[ -]?1)"
+    rf"{_CHINESE_PREFIX}[ -]?\d{{4}}[ -]?\d{{4}}{_NOT_BEFORE}"
+)
+_LANDLINE = (
+    rf"[0(]{_NOT_AFTER}(?:(?<=0)|(?<=\()0)(?:10|2\d|[3-9]\d\d)(?:\)[ -]?|-|(?<=\d) )[2-8]\d{{2,3}}[ -]?\d{{4}}"
+    rf"(?:-\d{{1,4}})?{_NOT_BEFORE}"
+)
+_INTERNATIONAL = rf"\+{_NOT_AFTER}[1-9]\d{{0,2}}(?:[ .-]?\(\d{{1,5}}\)|[ .-]\d{{1,8}}){{2,5}}{_NOT_BEFORE}"
+_INTERNATIONAL_RUN = rf"\+{_NOT_AFTER}(?:1[2-9]|[2-9]\d)\d{{8,11}}{_NOT_BEFORE}"
+_AMERICAN = (
+    rf"[(2-9]{_NOT_AFTER}(?!00)(?:(?<=\()[2-9]\d\d\) ?[2-9]\d\d[-. ]|\d\d-[2-9]\d\d-|\d\d\.[2-9]\d\d\.)"
+    rf"\d{{4}}{_NOT_BEFORE}"
+)
+_PHONES = (_INTERNATIONAL, _INTERNATIONAL_RUN, _MOBILE, _LANDLINE, _AMERICAN)
+_EMAIL = (
+    r"[A-Za-z0-9](?<![A-Za-z0-9._%+@/-].)[A-Za-z0-9._%+-]*@"
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![A-Za-z0-9_-]|\.[A-Za-z0-9])"
+)
+_IP4 = r"\d(?<![0-9A-Za-z_.-].)\d{0,2}(?:\.\d{1,3}){3}(?![0-9A-Za-z_]|[.-][0-9A-Za-z])"
+_IP6 = r"[23](?<![0-9A-Za-z:._-].)[0-9A-Fa-f]{3}:[0-9A-Fa-f:]{4,34}(?![0-9A-Za-z_:])"
+
+KINDS: tuple[Kind, ...] = (
+    Kind("id_number", (re.compile(_ID_18), re.compile(_ID_15)), is_id_number),
+    Kind("bank_card", (re.compile(_CARD),), is_bank_card),
+    Kind(
+        "phone", tuple(map(re.compile, (_INTERNATIONAL, _INTERNATIONAL_RUN, _MOBILE, _LANDLINE, _AMERICAN))), is_phone
+    ),
+    Kind("ip", (re.compile(_IP4), re.compile(_IP6)), is_public_ip),
+    Kind("email", (re.compile(_EMAIL),), is_email, sign="@"),
+)
+"""In the order they are looked for: longer numbers before what could stand inside them."""
