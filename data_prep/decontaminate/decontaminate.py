@@ -12,7 +12,7 @@ from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.pipeline.writers.disk_base import DiskWriter
 
 from data_prep.decontaminate.index import Index
-from data_prep.decontaminate.ngrams import Ngrams, Numbers, ngrams
+from data_prep.decontaminate.ngrams import LONG, SHORT, Ngrams, Numbers, tokens_of
 
 MIN_SHARE = 0.5
 BATCH_DOCUMENTS = 64
@@ -32,6 +32,8 @@ class Hit:
     """Distinct n-grams of the text that the document holds."""
     share: float
     """Of all n-grams of the text."""
+    drops: bool
+    """Whether that is enough to drop the document."""
     text: str
     """The longest run of them in the document, normalised."""
 
@@ -39,6 +41,7 @@ class Hit:
 class Decontaminate(BaseFilter):
     """Drop a document (`contaminated`) that holds at least `min_share` of the n-grams of any text of an item.
 
+    An item without a text of 13 words is found by its longest of 8 words or more, which a document must hold whole.
     The share is of the item's text and not of the document, and each text of an item counts by itself: a leaked
     question is found in a document of any length and beside a long passage that did not leak, while a book that shares
     one sentence with a long passage is listed and stays. (GPT-3 cut 200 characters around every 13-gram found; Tülu 3,
@@ -74,8 +77,8 @@ class Decontaminate(BaseFilter):
     def filter_batch(self, batch: list[Document]) -> list[bool | tuple[bool, str]]:
         decisions: list[bool | tuple[bool, str]] = []
         for documents in _parts(batch):
-            found = find_hits([document.text for document in documents], self.evaluations)
-            dropped = {hit.document for hit in found if hit.share >= self.min_share}
+            found = find_hits([document.text for document in documents], self.evaluations, self.min_share)
+            dropped = {hit.document for hit in found if hit.drops}
             decisions += [(False, "contaminated") if i in dropped else True for i in range(len(documents))]
             self._write(self.list, found, documents)
         return decisions
@@ -91,7 +94,7 @@ class Decontaminate(BaseFilter):
                 "field": self.evaluations.fields[string["field"]],
                 "ngrams": hit.ngrams,
                 "share": round(hit.share, 4),
-                "dropped": hit.share >= self.min_share,
+                "dropped": hit.drops,
                 "text": hit.text[:SHOWN_CHARACTERS],
             }
             file.write(orjson.dumps(_storable(record), option=orjson.OPT_APPEND_NEWLINE))
@@ -116,26 +119,34 @@ def _parts(batch: list[Document]) -> Iterator[list[Document]]:
         yield part
 
 
-def find_hits(texts: list[str], index: Index) -> list[Hit]:
+def find_hits(texts: list[str], index: Index, min_share: float) -> list[Hit]:
     """The items each text overlaps with, by document, set and item; of each item its text with the greatest share."""
-    found = ngrams(texts)
+    tokens = tokens_of(texts)
+    best: dict[tuple[int, int, int], Hit] = {}
+    for weight in (LONG, SHORT):
+        for hit in _hits_of(tokens.ngrams(weight), index, min_share):
+            string = index.strings[hit.string]
+            item = (hit.document, int(string["set"]), int(string["item"]))
+            if item not in best or (hit.drops, hit.share) > (best[item].drops, best[item].share):
+                best[item] = hit
+    return [best[item] for item in sorted(best)]
+
+
+def _hits_of(found: Ngrams, index: Index, min_share: float) -> Iterator[Hit]:
     positions, strings = index.hits(found.hashes)
     if not len(positions):
-        return []
+        return
     documents = found.text[positions]
     order = np.lexsort((found.hashes[positions], strings, documents))
     positions, strings, documents = positions[order], strings[order], documents[order]
     starts = np.flatnonzero(_changes(documents) | _changes(strings))
-    best: dict[tuple[int, int, int], Hit] = {}
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(positions)], strict=True):
         here = positions[start:end]
         string = index.strings[strings[start]]
         count = len(np.unique(found.hashes[here]))
         share = count / int(string["ngrams"])
-        item = (int(documents[start]), int(string["set"]), int(string["item"]))
-        if item not in best or share > best[item].share:
-            best[item] = Hit(item[0], int(strings[start]), count, share, _longest_run(found, np.sort(here)))
-    return [best[item] for item in sorted(best)]
+        drops = share >= (1 if string["is_short"] else min_share)
+        yield Hit(int(documents[start]), int(strings[start]), count, share, drops, _longest_run(found, np.sort(here)))
 
 
 def _changes(column: Numbers) -> np.ndarray:

@@ -1,25 +1,25 @@
 """The n-grams of all evaluation items in one sorted array, which every task maps and none changes."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import batched
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.decontaminate.evaluation_sets import find_sets, read_items
-from data_prep.decontaminate.ngrams import Hashes, Numbers, ngrams
+from data_prep.decontaminate.evaluation_sets import Item, find_sets, read_items
+from data_prep.decontaminate.ngrams import LONG, SHORT, Hashes, Numbers, tokens_of
 from data_prep.dedup.arrays import save_array
 from megatron_recipe.files import write_json
 
 MAX_ITEMS = 10
 """An n-gram that more items of a set hold is the set's template ("Choose the best answer to the following …") and says
 of no document that it holds an item; GPT-3 likewise ignored n-grams of more than 10 training documents."""
-BATCH_TEXTS = 512
-STRING = np.dtype([("set", "u4"), ("item", "u4"), ("field", "u4"), ("ngrams", "u4")])
-"""A text of an item; `ngrams` are those it has, each once and without the template's."""
+BATCH_ITEMS = 256
+STRING = np.dtype([("set", "u4"), ("item", "u4"), ("field", "u4"), ("ngrams", "u4"), ("is_short", "u1")])
+"""A text of an item; `ngrams` are those it has, each once and without the template's: `SHORT` ones if `is_short`."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,10 @@ class SetSummary:
     name: str
     items: int = 0
     short_items: int = 0
-    """Items whose texts are all too short for one n-gram, or are template: these cannot be found."""
+    """Items whose texts all have less than 8 words or 13 characters, or are template: these cannot be found."""
     ngrams: int = 0
     template_ngrams: int = 0
     """Left out, being in more than `MAX_ITEMS` items."""
-
-
-@dataclass
-class _Collected:
-    strings: list[tuple[int, int, int]] = field(default_factory=list)
-    fields: dict[str, int] = field(default_factory=dict)
-    hashes: list[Hashes] = field(default_factory=list)
-    owners: list[Numbers] = field(default_factory=list)
 
 
 def build_index(sets: Sequence[EvaluationSet], folder: Path) -> list[SetSummary]:
@@ -62,18 +54,18 @@ def build_index(sets: Sequence[EvaluationSet], folder: Path) -> list[SetSummary]
     Raises:
         DataError: a set cannot be read.
     """
-    files = [(name, path, one.fields) for one in sets for name, path in find_sets(one.path)]
-    collected = _Collected()
-    summaries = []
-    for number, (name, path, wanted) in enumerate(files):
+    summaries: list[SetSummary] = []
+    fields: dict[str, int] = {}
+    parts = [(np.zeros(0, dtype=STRING), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64))]
+    for name, path, wanted in [(name, path, one.fields) for one in sets for name, path in find_sets(one.path)]:
         summaries.append(SetSummary(name))
-        texts = _texts_of(path, wanted, number, collected, summaries[-1])
-        for batch in batched(texts, BATCH_TEXTS):
-            _add(list(batch), collected)
-    hashes, owners = np.concatenate([_NO_HASHES, *collected.hashes]), np.concatenate([_NO_OWNERS, *collected.owners])
-    strings = np.zeros(len(collected.strings), dtype=STRING)
-    for at, name in enumerate(("set", "item", "field")):
-        strings[name] = [string[at] for string in collected.strings]
+        for items in batched(read_items(path, wanted), BATCH_ITEMS):
+            summaries[-1].items += len(items)
+            parts.append(_ngrams_of(items, len(summaries) - 1, fields))
+    firsts = np.cumsum([0, *(len(strings) for strings, _, _ in parts)])
+    strings = np.concatenate([strings for strings, _, _ in parts])
+    owners = np.concatenate([owners + first for (_, owners, _), first in zip(parts, firsts[:-1], strict=True)])
+    hashes = np.concatenate([hashes for _, _, hashes in parts])
     order = np.lexsort((owners, hashes))
     hashes, owners = hashes[order], owners[order]
     template = _is_template(hashes, strings[owners])
@@ -82,31 +74,41 @@ def build_index(sets: Sequence[EvaluationSet], folder: Path) -> list[SetSummary]
     save_array(folder / "hashes.npy", hashes[~template])
     save_array(folder / "strings.npy", owners[~template].astype(np.uint32))
     save_array(folder / "texts.npy", strings)
-    write_json(folder / "sets.json", {"sets": [asdict(s) for s in summaries], "fields": list(collected.fields)})
+    write_json(folder / "sets.json", {"sets": [asdict(s) for s in summaries], "fields": list(fields)})
     return summaries
 
 
-_NO_HASHES, _NO_OWNERS = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
+def _ngrams_of(items: Sequence[Item], number: int, fields: dict[str, int]) -> tuple[np.ndarray, Numbers, Hashes]:
+    """The texts of some items of a set, and their n-grams, each once a text, with the texts' places in these."""
+    named = [(item.number, name, text) for item in items for name, text in item.texts]
+    strings = np.array([(number, n, fields.setdefault(name, len(fields)), 0, 0) for n, name, _ in named], dtype=STRING)
+    tokens = tokens_of([text for _, _, text in named])
+    _mark_short(strings, np.bincount(tokens.text, np.diff(tokens.before), minlength=len(strings)))
+    long, short = tokens.ngrams(LONG), tokens.ngrams(SHORT)
+    wanted = strings["is_short"][short.text] == 1
+    owners = np.concatenate([long.text, short.text[wanted]])
+    hashes = np.concatenate([long.hashes, short.hashes[wanted]])
+    order = np.lexsort((hashes, owners))
+    owners, hashes = owners[order], hashes[order]
+    is_new = np.ones(len(hashes), dtype=bool)
+    is_new[1:] = (owners[1:] != owners[:-1]) | (hashes[1:] != hashes[:-1])
+    return strings, owners[is_new], hashes[is_new]
 
 
-def _texts_of(
-    path: Path, wanted: tuple[str, ...], number: int, collected: _Collected, summary: SetSummary
-) -> Iterator[tuple[int, str]]:
-    """Each text with its number, which is noted with its set, item and field."""
-    for item in read_items(path, wanted):
-        summary.items += 1
-        for name, text in item.texts:
-            place = collected.fields.setdefault(name, len(collected.fields))
-            collected.strings.append((number, item.number, place))
-            yield len(collected.strings) - 1, text
+def _mark_short(strings: np.ndarray, weights: np.ndarray) -> None:
+    """Mark one text of each item that has none of LONG weight: its weightiest from SHORT weight on.
 
-
-def _add(batch: list[tuple[int, str]], collected: _Collected) -> None:
-    found = ngrams([text for _, text in batch])
-    owners = np.array([string for string, _ in batch])[found.text]
-    pairs = np.unique(np.stack([owners.astype(np.uint64), found.hashes]), axis=1)
-    collected.owners.append(pairs[0].astype(np.int64))
-    collected.hashes.append(pairs[1])
+    One of a field of its own, which asks, goes before those of a list, which are answers to choose from. Not all of
+    them: answers of eight words ("at the beginning of the next fiscal year") occur anywhere.
+    """
+    starts = np.flatnonzero(np.diff(strings["item"].astype(np.int64), prepend=-1))
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(strings)], strict=False):
+        of_item, fields = weights[start:end], strings["field"][start:end]
+        if of_item.max() >= LONG or of_item.max() < SHORT:
+            continue
+        alone = np.bincount(fields)[fields] == 1
+        candidates = np.where(alone & (of_item >= SHORT), of_item + LONG, of_item)
+        strings["is_short"][start + int(np.argmax(candidates))] = 1
 
 
 def _is_template(hashes: Hashes, strings: np.ndarray) -> npt.NDArray[np.bool_]:

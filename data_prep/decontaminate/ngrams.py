@@ -1,9 +1,10 @@
 """The n-grams in which documents and evaluation items are compared: 13 words or 20 Chinese characters, hashed in bulk.
 
-GPT-3 (arXiv 2005.14165, appendix C) compares runs of 13 words without case and punctuation. Chinese has no spaces, and
-13 characters can be one name (中华人民共和国全国人民代表大会 has 14): an English word takes about one and a half
-characters in translation, so that 20 of them say what 13 words do. Words and characters mix: a word weighs 20 and a
-character 13, and an n-gram is the shortest run of tokens from a token on that weighs 260.
+GPT-3 (arXiv 2005.14165, appendix C) compares runs of 13 words without case and punctuation, and of down to 8 in sets
+with short items. Chinese has no spaces, and 13 characters can be one name (中华人民共和国全国人民代表大会 has 14): an
+English word takes about one and a half characters in translation, so that 20 of them say what 13 words do. Words and
+characters mix: a word weighs 20 and a character 13, and an n-gram is the shortest run of tokens from a token on that
+weighs 260, or 160 for texts that are shorter than that.
 """
 
 import functools
@@ -16,9 +17,11 @@ import numpy.typing as npt
 
 from data_prep.dedup.shingles import mixed, normalised
 
-WORDS, CHARACTERS = 13, 20
-WORD_WEIGHT, CHARACTER_WEIGHT = CHARACTERS, WORDS
-NGRAM_WEIGHT = WORDS * CHARACTERS
+WORD_WEIGHT, CHARACTER_WEIGHT = 20, 13
+LONG = 13 * WORD_WEIGHT
+"""Weight of an n-gram: 13 words or 20 characters."""
+SHORT = 8 * WORD_WEIGHT
+"""Of one of a short text: 8 words or 13 characters."""
 
 SEPARATOR, WORD, CHARACTER = 0, 1, 2
 _SCRIPTS_OF_CHARACTERS = (
@@ -56,28 +59,40 @@ class Ngrams:
     """The normalised texts."""
 
 
-def ngrams(texts: Sequence[str]) -> Ngrams:
-    """The n-grams of each text; a text of fewer than 13 words or 20 characters has none. Memory: 60 bytes a character.
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of a batch of texts; arrays of one length but for `before`."""
 
-    Args:
-        texts: as they are; they are normalised here.
-    """
+    hashes: Hashes
+    text: Numbers
+    start: Numbers
+    end: Numbers
+    before: Numbers
+    """Weight of all tokens before each, and of all."""
+    joined: str
+
+    def ngrams(self, weight: int) -> Ngrams:
+        """The n-grams of at least this weight; a text that weighs less has none."""
+        last = np.searchsorted(self.before, self.before[:-1] + weight) - 1  # or len(self.hashes) where there is none
+        first = np.flatnonzero(last < len(self.hashes))
+        first = first[self.text[last[first]] == self.text[first]]
+        last = last[first]
+        hashes = mixed(_segment_hashes(self.hashes, first, last + 1))
+        return Ngrams(hashes, self.text[first], first, self.start[first], self.end[last], self.joined)
+
+
+def tokens_of(texts: Sequence[str]) -> Tokens:
+    """The tokens of texts, which are normalised here. Memory: 60 bytes a character."""
     normal = [normalised(text) for text in texts]
     joined = "\n".join(normal)  # a separator, which normalised texts do not contain
     code_points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    starts, ends, weights = _tokens(code_points)
-    tokens = mixed(_segment_hashes(code_points.astype(np.uint64), starts, ends))
+    starts, ends, weights = _cut(code_points)
+    hashes = mixed(_segment_hashes(code_points.astype(np.uint64), starts, ends))
     text_of = np.searchsorted(np.cumsum([len(text) + 1 for text in normal]), starts, side="right")
-    before = np.concatenate([[0], np.cumsum(weights)])
-    last = np.searchsorted(before, before[:-1] + NGRAM_WEIGHT) - 1  # its last token, or len(tokens) if there is none
-    first = np.flatnonzero(last < len(tokens))
-    first = first[text_of[last[first]] == text_of[first]]
-    last = last[first]
-    hashes = mixed(_segment_hashes(tokens, first, last + 1))
-    return Ngrams(hashes, text_of[first], first, starts[first], ends[last], joined)
+    return Tokens(hashes, text_of, starts, ends, np.concatenate([[0], np.cumsum(weights)]), joined)
 
 
-def _tokens(code_points: npt.NDArray[np.uint32]) -> tuple[Numbers, Numbers, Numbers]:
+def _cut(code_points: npt.NDArray[np.uint32]) -> tuple[Numbers, Numbers, Numbers]:
     """First character, character after the last, and weight of each token."""
     kinds = np.concatenate([[SEPARATOR], _kinds()[code_points], [SEPARATOR]]).astype(np.uint8)
     here, left = kinds[1:], kinds[:-1]

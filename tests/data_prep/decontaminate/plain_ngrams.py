@@ -22,15 +22,15 @@ def plain_tokens(text):
     return tokens
 
 
-def plain_ngrams(text):
-    """Each n-gram as the tuple of its tokens."""
+def plain_ngrams(text, least=260):
+    """Each n-gram of at least this weight, as the tuple of its tokens."""
     tokens = plain_tokens(text)
     found = []
     for start in range(len(tokens)):
         weight, end = 0, start
-        while weight < 260 and end < len(tokens):
+        while weight < least and end < len(tokens):
             weight += tokens[end][1]
             end += 1
-        if weight >= 260:
+        if weight >= least:
             found.append(tuple(token for token, _ in tokens[start:end]))
     return found

@@ -130,6 +130,39 @@ def test_odd_documents_pass_and_any_cut_into_batches_lists_the_same(index, monke
     assert run(index[0], texts, rank=1)[:2] == (kept, overlaps)
 
 
+def test_an_item_of_short_texts_is_found_by_one_of_them_and_only_whole(tmp_path):
+    answers = ["the man who was born in New York in 1819", "somebody else"]
+    rows = [
+        {"question": "Who wrote the great novel about a white whale?", "choices": answers},
+        {"question": "Who wrote Moby Dick?", "choices": answers},
+        {"question": "下列城市中，哪一个是浙江省的省会？", "choices": ["杭州", "宁波"]},
+        {"question": "Which is it of the four?", "choices": ["yes", "no"]},
+        {"question": make_document(7, "en", 3), "choices": ["at the beginning of the very next fiscal year"]},
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8")
+    (summary,) = build_index([EvaluationSet(tmp_path / "a.json")], tmp_path / "index")
+    assert (summary.items, summary.short_items) == (5, 1)
+    (tmp_path / "listing").mkdir()
+    texts = [
+        "He was the man who was born in New York in 1819, it is said.",
+        "He was the man who was born in New York in 1820, it is said.",
+        "Who wrote the great novel about a white whale? Melville.",
+        "问题:下列城市中，哪一个是浙江省的省会？答案:杭州",
+        "下列城市中，哪一个是浙江省的大城？",
+        "Which is it of the four?",
+        "at the beginning of the very next fiscal year",
+    ]
+    kept, overlaps, _ = run(tmp_path / "index", texts)
+    assert kept == ["d1", "d4", "d5", "d6"]
+    assert {(r["id"], r["item"]): (r["share"], r["dropped"]) for r in overlaps} == {
+        ("d0", 1): (1.0, True),
+        ("d1", 1): (0.6667, False),
+        ("d2", 0): (1.0, True),
+        ("d3", 2): (1.0, True),
+        ("d4", 2): (0.3333, False),
+    }
+
+
 def test_no_item_long_enough_drops_nothing(tmp_path):
     (tmp_path / "a.txt").write_text("short", encoding="utf-8")
     (summary,) = build_index([EvaluationSet(tmp_path / "a.txt")], tmp_path / "index")
