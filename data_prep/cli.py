@@ -82,6 +82,28 @@ def _prepare(recipe: "DataRecipe", installed: bool, dry_run: bool) -> None:
 
 
 @app.command()
+def blend(
+    datasets: Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders that `prepare` wrote.")],
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SHARE", help="Share of the mix for a dataset or a category; may be repeated."),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="Others by tokens^ALPHA: 1 by size, 0 all alike, 0.7 raises small ones.")
+    ] = 1.0,
+    total_tokens: Annotated[
+        float | None, typer.Option(help="Tokens the run will train on, for epochs. Default: all datasets once.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The mix, for `train --set data.datasets=FILE`.")] = Path("blend.yaml"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the mix, write nothing.")] = False,
+) -> None:
+    """Write the weights of a mix of datasets, and say how often each would be repeated."""
+    from data_prep.blend_command import blend_command
+
+    blend_command(datasets, weight or [], alpha, total_tokens, None if dry_run else out)
+
+
+@app.command()
 def verify(dataset: Annotated[Path, typer.Argument(help="Folder of a dataset.")]) -> None:
     """Read a dataset again and compare everything with its manifest. Changes nothing, so it has no --dry-run."""
     from data_prep.verify import verify as check

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from megatron_recipe.config import Config
+from megatron_recipe.errors import ConfigError
 from megatron_recipe.files import atomic_file
 from megatron_recipe.settings import RecipeFolder, parse, put, split_override
 
@@ -24,7 +25,7 @@ def recipe_names() -> list[str]:
 def load_config(recipe: str, overrides: tuple[str, ...] = ()) -> Config:
     """Resolve a recipe name or a YAML file's path, then the `section.field=value` overrides.
 
-    `data.datasets=PATH` is one dataset, `PATH,PATH` are two of equal weight.
+    `data.datasets=PATH` is one dataset, `PATH,PATH` are two of equal weight, `FILE.yaml` is a mix from `data blend`.
 
     Raises ConfigError for an unknown recipe, an unknown key, a value of the wrong type or out of range.
     """
@@ -32,9 +33,16 @@ def load_config(recipe: str, overrides: tuple[str, ...] = ()) -> Config:
     for override in overrides:
         path, value = split_override(override, "train.steps=100")
         if path == ["data", "datasets"] and isinstance(value, str):
-            value = [{"path": dataset} for dataset in value.split(",")]
+            value = _read_blend(value) if value.endswith(".yaml") else [{"path": path} for path in value.split(",")]
         put(values, path, value)
     return parse_config(values, recipe)
+
+
+def _read_blend(path: str) -> Any:
+    section = RECIPES.read(path).get("data")
+    if not isinstance(section, dict) or "datasets" not in section:
+        raise ConfigError(f"{path}: has no data.datasets; write a mix with `megatron-recipe data blend`")
+    return section["datasets"]
 
 
 def parse_config(values: dict[str, Any], origin: str) -> Config:
