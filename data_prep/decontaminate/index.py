@@ -12,12 +12,15 @@ import numpy.typing as npt
 from data_prep.decontaminate.evaluation_sets import Item, find_sets, read_items
 from data_prep.decontaminate.ngrams import LONG, SHORT, Hashes, Numbers, tokens_of
 from data_prep.dedup.arrays import save_array
+from megatron_recipe.errors import DataError
 from megatron_recipe.files import write_json
 
 MAX_ITEMS = 10
 """An n-gram that more items of a set hold is the set's template ("Choose the best answer to the following …") and says
 of no document that it holds an item; GPT-3 likewise ignored n-grams of more than 10 training documents."""
 BATCH_ITEMS = 256
+MAX_TABLE_BITS = 26
+"""64 MB in each process, for sets of 2 million n-grams (all of MMLU, HellaSwag, ARC, PIQA and a dozen more) and above."""
 STRING = np.dtype([("set", "u4"), ("item", "u4"), ("field", "u4"), ("ngrams", "u4"), ("is_short", "u1")])
 """A text of an item; `ngrams` are those it has, each once and without the template's: `SHORT` ones if `is_short`."""
 
@@ -52,16 +55,21 @@ def build_index(sets: Sequence[EvaluationSet], folder: Path) -> list[SetSummary]
     ``sets.json``, the summaries and the names of fields. Memory: 60 bytes for each n-gram of the sets.
 
     Raises:
-        DataError: a set cannot be read.
+        DataError: a set cannot be read, or has no text in the fields that are named.
     """
     summaries: list[SetSummary] = []
     fields: dict[str, int] = {}
     parts = [(np.zeros(0, dtype=STRING), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64))]
-    for name, path, wanted in [(name, path, one.fields) for one in sets for name, path in find_sets(one.path)]:
-        summaries.append(SetSummary(name))
-        for items in batched(read_items(path, wanted), BATCH_ITEMS):
-            summaries[-1].items += len(items)
-            parts.append(_ngrams_of(items, len(summaries) - 1, fields))
+    for one in sets:
+        before = len(parts)
+        for name, path in find_sets(one.path):
+            summaries.append(SetSummary(name))
+            for items in batched(read_items(path, one.fields), BATCH_ITEMS):
+                summaries[-1].items += len(items)
+                parts.append(_ngrams_of(items, len(summaries) - 1, fields))
+        if not any(len(strings) for strings, _, _ in parts[before:]):
+            named = f" in {', '.join(one.fields)}; correct the fields of this evaluation set" if one.fields else ""
+            raise DataError(f"{one.path}: no item has text{named}")
     firsts = np.cumsum([0, *(len(strings) for strings, _, _ in parts)])
     strings = np.concatenate([strings for strings, _, _ in parts])
     owners = np.concatenate([owners + first for (_, owners, _), first in zip(parts, firsts[:-1], strict=True)])
@@ -146,8 +154,8 @@ class Index:
         names = json.loads((folder / "sets.json").read_text(encoding="utf-8"))
         self.sets = [one["name"] for one in names["sets"]]
         self.fields = names["fields"]
-        # most n-grams of most documents are in no set: one bit of memory tells so without a search
-        bits = max(len(self.hashes) * 16, 1 << 16).bit_length()
+        # most n-grams of most documents are in no set: one look into memory tells so without a search
+        bits = min(max(len(self.hashes) * 16, 1 << 16).bit_length(), MAX_TABLE_BITS)
         self._shift = np.uint64(64 - bits)
         self._may_hold = np.zeros(1 << bits, dtype=bool)
         self._may_hold[self.hashes >> self._shift] = True

@@ -11,6 +11,7 @@ from plain_ngrams import plain_ngrams
 
 from data_prep.decontaminate.decontaminate import Decontaminate
 from data_prep.decontaminate.index import MAX_ITEMS, EvaluationSet, Index, build_index
+from megatron_recipe.errors import DataError
 
 PROMPT = "Read the following question with care and then choose the one best answer among the options given below it"
 ITEMS = [
@@ -161,6 +162,16 @@ def test_an_item_of_short_texts_is_found_by_one_of_them_and_only_whole(tmp_path)
         ("d3", 2): (1.0, True),
         ("d4", 2): (0.3333, False),
     }
+
+
+def test_fields_that_no_file_of_a_set_has_are_an_error(tmp_path):
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "a.json").write_text(json.dumps([{"prompt": ITEMS[0]["question"]}]), encoding="utf-8")
+    (tmp_path / "sets" / "config.json").write_text("{}", encoding="utf-8")
+    assert len(build_index([EvaluationSet(tmp_path / "sets", ("prompt",))], tmp_path / "index")) == 2
+    for fields, message in ((("question",), "no item has text in question"), (("q", "a"), "no item has text in q, a")):
+        with pytest.raises(DataError, match=message):
+            build_index([EvaluationSet(tmp_path / "sets", fields)], tmp_path / "index")
 
 
 def test_no_item_long_enough_drops_nothing(tmp_path):
