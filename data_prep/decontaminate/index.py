@@ -20,7 +20,7 @@ MAX_ITEMS = 10
 of no document that it holds an item; GPT-3 likewise ignored n-grams of more than 10 training documents."""
 BATCH_ITEMS = 256
 MAX_TABLE_BITS = 26
-"""64 MB in each process, for sets of 2 million n-grams (all of MMLU, HellaSwag, ARC, PIQA and a dozen more) and above."""
+"""64 MB in each process, for sets of 2 million n-grams (MMLU, HellaSwag, ARC, PIQA and a dozen more) and above."""
 STRING = np.dtype([("set", "u4"), ("item", "u4"), ("field", "u4"), ("ngrams", "u4"), ("is_short", "u1")])
 """A text of an item; `ngrams` are those it has, each once and without the template's: `SHORT` ones if `is_short`."""
 
