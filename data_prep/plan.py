@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from data_prep.clean.catalog import build_cleaners
 from data_prep.decontaminate.evaluation_sets import find_sets
 from data_prep.recipe import DataRecipe
 from data_prep.sources.installed import list_versions
@@ -82,8 +83,10 @@ def describe(recipe: DataRecipe) -> Iterator[str]:
     """What a run would read and do, one line each; reads no text.
 
     Raises:
+        ConfigError: the recipe names an unknown cleaning block or setting.
         DataError: a source does not exist or cannot be read.
     """
+    build_cleaners(list(recipe.clean))
     if recipe.sources:
         files = find_files(recipe.sources)
         megabytes = sum(file.path.stat().st_size for file in files) / 1e6
