@@ -16,7 +16,7 @@ from data_prep.decontaminate.ngrams import LONG, SHORT, Ngrams, Numbers, tokens_
 
 MIN_SHARE = 0.5
 """With any overlap, as in GPT-3, 16 manual pages are dropped for "1 2 3 4 … 13", which a test of MBPP counts up too."""
-BATCH_DOCUMENTS = 64
+BATCH_DOCUMENTS = 256
 BATCH_CHARACTERS = 1_000_000
 SHOWN_CHARACTERS = 400
 

@@ -162,9 +162,10 @@ class Index:
 
     def hits(self, hashes: Hashes) -> tuple[Numbers, Numbers]:
         """Pairs of a position in `hashes` and a text number that has this n-gram; one n-gram may give several."""
-        maybe = np.flatnonzero(self._may_hold[hashes >> self._shift])
-        left = np.searchsorted(self.hashes, hashes[maybe])
-        counts = np.searchsorted(self.hashes, hashes[maybe], side="right") - left
-        positions = np.repeat(maybe, counts)
-        within = np.arange(len(positions)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return positions, self.owners[np.repeat(left, counts) + within].astype(np.int64)
+        positions = np.flatnonzero(self._may_hold[hashes >> self._shift])
+        left = np.searchsorted(self.hashes, hashes[positions])
+        is_held = self.hashes[np.minimum(left, len(self.hashes) - 1)] == hashes[positions]
+        positions, left = positions[is_held], left[is_held]
+        counts = np.searchsorted(self.hashes, hashes[positions], side="right") - left
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(positions, counts), self.owners[np.repeat(left, counts) + within].astype(np.int64)

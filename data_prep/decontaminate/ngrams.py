@@ -38,7 +38,7 @@ Numbers = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 _BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(_BASE, -1, 1 << 64)  # exists, since the base is odd
-MANY_VALUES = 1 << 18
+MANY_VALUES = 1 << 20
 """Powers for so many are kept, for longer texts they are made anew."""
 
 
@@ -73,10 +73,16 @@ class Tokens:
 
     def ngrams(self, weight: int) -> Ngrams:
         """The n-grams of at least this weight; a text that weighs less has none."""
-        last = np.searchsorted(self.before, self.before[:-1] + weight) - 1  # or len(self.hashes) where there is none
-        first = np.flatnonzero(last < len(self.hashes))
-        first = first[self.text[last[first]] == self.text[first]]
-        last = last[first]
+        count = len(self.hashes)
+        target = self.before[:-1] + weight
+        ends = np.minimum(np.arange(count) + weight // WORD_WEIGHT, count)
+        # at most 7 rounds, for a text of characters alone; a search takes longer
+        while (is_light := (self.before[ends] < target) & (ends < count)).any():
+            ends += is_light
+        first = np.flatnonzero(self.before[ends] >= target)
+        last = ends[first] - 1
+        of_one_text = self.text[last] == self.text[first]
+        first, last = first[of_one_text], last[of_one_text]
         hashes = mixed(_segment_hashes(self.hashes, first, last + 1))
         return Ngrams(hashes, self.text[first], first, self.start[first], self.end[last], self.joined)
 
@@ -88,7 +94,8 @@ def tokens_of(texts: Sequence[str]) -> Tokens:
     code_points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     starts, ends, weights = _cut(code_points)
     hashes = mixed(_segment_hashes(code_points.astype(np.uint64), starts, ends))
-    text_of = np.searchsorted(np.cumsum([len(text) + 1 for text in normal]), starts, side="right")
+    bounds = np.searchsorted(starts, np.cumsum([0, *(len(text) + 1 for text in normal)]))
+    text_of = np.repeat(np.arange(len(normal)), np.diff(bounds))
     return Tokens(hashes, text_of, starts, ends, np.concatenate([[0], np.cumsum(weights)]), joined)
 
 
