@@ -22,9 +22,18 @@ POLICY = re.compile(
     "|隐私政策|隱私政策|隐私条款|用户协议|使用条款|服务条款|服務條款"
     "|使用[ ]?cookies?|启用[ ]?javascript|版权所有|版權所有"
 )
+MAX_SHORT_CHARACTERS = 60
+"""Of a line that can be an entry of a menu."""
 MAX_POLICY_CHARACTERS = 300
 """A notice is short; a paragraph that speaks of privacy policies is text."""
-_CITATION = re.compile(r"\[\d+\]|\[edit\]|\[citation needed\]|\[编辑\]|\[編輯\]|\[来源请求\]|\[來源請求\]")
+ALLOWED_BRACKETS = 4
+"""Two pairs are no code whatever the length: editors of classical poems put lost characters in brackets."""
+# after punctuation or a Chinese character: buffer[1] is code
+_CITATION = re.compile(
+    r"(?<=[.,;:!?\"”’)。，；：！？）\u4e00-\u9fff])\[\d{1,3}\]"
+    r"|\[edit\]|\[citation needed\]|\[编辑\]|\[編輯\]|\[来源请求\]|\[來源請求\]"
+)
+_CODE = re.compile(r"[(){}\[\]=;<>#$\\_]")
 _SENTENCE_END = re.compile(r"[.!?]+[\"'”’)]*(?=\s|$)")
 _CLAUSE_END = re.compile(r"[。！？；，]|[.!?;,](?=\s|$)")
 
@@ -33,8 +42,8 @@ class C4QualityFilter(BaseFilter):
     """Take out lines and drop documents by the rules of C4 (Raffel et al. 2019, arXiv 1910.10683, section 2.2).
 
     Differences, each for text that C4's rules harm: lines keep their indentation and empty lines stay, so that code and
-    paragraphs survive; short lines go only in runs, so that a heading stays and a menu goes; FineWeb (arXiv 2406.17557,
-    section 3.3) found the rule about terminal punctuation to cost 30 % of the tokens, so it is off unless asked for.
+    paragraphs survive; short lines go only in runs, so that headings and code stay and a menu goes; FineWeb (arXiv
+    2406.17557, section 3.3) found the rule about punctuation at line ends to cost 30 % of the tokens, so it is off.
 
     Lines taken out are counted as `lines_menu`, `lines_policy`, `lines_long_word`, `lines_no_punctuation`.
 
@@ -73,13 +82,14 @@ class C4QualityFilter(BaseFilter):
         text = doc.text
         if "lorem ipsum" in text.lower():
             return False, "c4_lorem_ipsum"
-        if text.count("{") + text.count("}") > self.max_curly_brackets * len(text):
+        brackets = text.count("{") + text.count("}")
+        if brackets > max(self.max_curly_brackets * len(text), ALLOWED_BRACKETS * (self.max_curly_brackets > 0)):
             return False, "c4_curly_brackets"
         chinese = is_chinese_document(doc)
         kept = self._kept_lines(text, chinese)
         ends, least = (_CLAUSE_END, self.min_chinese_clauses) if chinese else (_SENTENCE_END, self.min_sentences)
         kept_text = "\n".join(kept).strip("\n")
-        if len(ends.findall(kept_text)) + (0 if not chinese else _unpunctuated(kept)) < least:
+        if len(ends.findall(kept_text)) + (_unpunctuated(kept) if chinese else 0) < least:
             return False, "c4_few_sentences"
         doc.text = kept_text
         return True
@@ -98,27 +108,32 @@ class C4QualityFilter(BaseFilter):
                 menu.append(line)
                 short += 1
             else:
-                kept += self._menu_or_headings(menu, short)
+                kept += self._headings(menu, short)
                 menu, short = [], 0
                 if not (reason := self._fault(line, chinese)):
                     kept.append(line)
                 else:
                     self.stat_update(reason)
-        return kept + self._menu_or_headings(menu, short)
+        return kept + self._headings(menu, short)
 
-    def _menu_or_headings(self, lines: list[str], short: int) -> list[str]:
+    def _headings(self, lines: list[str], short: int) -> list[str]:
+        """Short lines before text: all if they are few, or else the last, which is the heading of what follows."""
         if short < self.min_menu_lines:
             return lines
-        self.stat_update("lines_menu", value=short)
-        return []
+        stays = max(number for number, line in enumerate(lines) if line.strip())
+        if self.min_menu_lines == 1:
+            stays = len(lines)
+        self.stat_update("lines_menu", value=short - (stays < len(lines)))
+        return lines[stays:]
 
     def _is_short(self, line: str, chinese: bool) -> bool:
-        """Fewer words than asked, and no punctuation at the end, which a line of verse or speech has."""
-        if len(line) > 100 or line.rstrip().endswith(CHINESE_ENDS if chinese else LATIN_ENDS):
+        """Fewer words than asked; no punctuation at the end, as in verse and speech; no indent or sign of code."""
+        if len(line) > MAX_SHORT_CHARACTERS:
             return False
-        if not chinese:
-            return len(line.split()) < self.min_words_per_line
-        return len(CHINESE_UNIT.findall(line)) < self.min_words_per_line * HAN_PER_WORD
+        words = len(CHINESE_UNIT.findall(line)) / HAN_PER_WORD if chinese else len(line.split())
+        if words >= self.min_words_per_line or line.rstrip().endswith(CHINESE_ENDS if chinese else LATIN_ENDS):
+            return False
+        return not (line[0].isspace() or _CODE.search(line))
 
     def _fault(self, line: str, chinese: bool) -> str | None:
         if len(line) <= MAX_POLICY_CHARACTERS and POLICY.search(line.lower()):

@@ -18,7 +18,8 @@ CHINESE_TOP = {2: 0.256, 3: 0.201, 4: 0.171}
 CHINESE_REPEATED = {5: 0.198, 6: 0.182, 7: 0.167, 8: 0.154, 9: 0.14, 10: 0.127}
 """The same, as FineWeb-2 fitted them to Chinese (arXiv 2506.20920, configs/cmn_Hani.yml), also in words."""
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-_MIN_TOP_COUNT = 3
+_SHORT = 500
+MIN_TOP_COUNT = 3
 """A pair that occurs twice is no repetition: in a poem of 20 characters it would be a fifth of the text."""
 
 
@@ -27,7 +28,7 @@ class GopherRepetitionFilter(BaseFilter):
 
     Reasons: `gopher_repeated_paragraphs`, `gopher_repeated_lines`, `gopher_top_N_gram`, `gopher_repeated_N_grams`.
     In Chinese text an n-gram of N words is one of 1.6 N units (Chinese characters, Latin words), which needs no word
-    splitter, with the thresholds of FineWeb-2. Lengths are in units of text without white space and punctuation.
+    splitter, with the thresholds of FineWeb-2. Shares are of all characters, as in datatrove.
 
     An n-gram occurs before if it does anywhere earlier in the text; characters inside several such n-grams count once,
     as the paper asks. So the share falls as N grows, and most texts are done after one N.
@@ -64,28 +65,45 @@ class GopherRepetitionFilter(BaseFilter):
 
     def _ngrams(self, text: str, chinese: bool) -> str | None:
         units = CHINESE_UNIT.findall(text) if chinese else text.split()
-        numbers = number_units(units)
-        lengths = np.fromiter(map(len, units), dtype=np.int64, count=len(units))
+        if chinese and _all_different(units):
+            return None
+        numbers, lengths = number_units(units)
         top, repeated = (CHINESE_TOP, CHINESE_REPEATED) if chinese else (TOP, REPEATED)
         per_word = HAN_PER_WORD if chinese else 1
-        total = max(int(lengths.sum()), 1)
+        allowed = len(text) * self.ngram_slack
+        most = len(units)  # occurrences of the most frequent n-gram, which a longer one cannot exceed
         for words, threshold in top.items():
-            if top_characters(numbers, lengths, round(words * per_word)) > threshold * self.ngram_slack * total:
+            size = round(words * per_word)
+            if most * longest_ngram(lengths, size) <= threshold * allowed:
+                continue
+            most, characters = top_ngram(numbers, lengths, size)
+            if most >= MIN_TOP_COUNT and characters > threshold * allowed:
                 return f"gopher_top_{words}_gram"
         for words, threshold in repeated.items():
             characters = repeated_characters(numbers, lengths, round(words * per_word))
-            if characters > threshold * self.ngram_slack * total:
+            if characters > threshold * allowed:
                 return f"gopher_repeated_{words}_grams"
-            if characters <= min(repeated.values()) * self.ngram_slack * total:
+            if characters <= min(repeated.values()) * allowed:
                 return None
         return None
 
 
-def number_units(units: list[str]) -> npt.NDArray[Any]:
-    """The same random 64-bit number for the same unit, whatever Python's hash seed. int64 to uint64 of len(units)."""
-    order: dict[str, int] = {}
-    ids = [order.setdefault(unit, len(order)) for unit in units]
-    return mixed(np.array(ids, dtype=np.uint64) + np.uint64(1))
+def _all_different(units: list[str]) -> bool:
+    """No run of three units occurs twice, so no longer one does: so it is with most poems, and known at once."""
+    return len(units) < _SHORT and len(set(zip(units, units[1:], units[2:], strict=False))) == max(len(units) - 2, 0)
+
+
+def number_units(units: list[str]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """For each unit, a random 64-bit number that equal units share (whatever Python's hash seed), and its characters.
+
+    Returns:
+        uint64 and int64, both of len(units).
+    """
+    distinct = dict.fromkeys(units)
+    places = dict(zip(distinct, range(len(distinct)), strict=True))
+    at = np.fromiter(map(places.__getitem__, units), dtype=np.int64, count=len(units))
+    lengths = np.fromiter(map(len, distinct), dtype=np.int64, count=len(distinct))
+    return mixed(np.arange(1, len(distinct) + 1, dtype=np.uint64))[at], lengths[at]
 
 
 def ngram_hashes(numbers: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
@@ -98,19 +116,23 @@ def ngram_hashes(numbers: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     return hashes
 
 
-def top_characters(numbers: npt.NDArray[Any], lengths: npt.NDArray[Any], size: int) -> int:
-    """Characters in all occurrences of the n-gram that occurs most, if it does three times or more."""
+def longest_ngram(lengths: npt.NDArray[Any], size: int) -> int:
+    """Characters of the longest run of `size` units; 0 where there are fewer."""
+    ends = np.concatenate(([0], np.cumsum(lengths)))
+    return int((ends[size:] - ends[:-size]).max(initial=0))
+
+
+def top_ngram(numbers: npt.NDArray[Any], lengths: npt.NDArray[Any], size: int) -> tuple[int, int]:
+    """Occurrences of the n-gram that occurs most, and the characters in all of them."""
     hashes = ngram_hashes(numbers, size)
     if not len(hashes):
-        return 0
+        return 0, 0
     ordered = np.sort(hashes)
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     counts = np.diff(np.append(starts, len(ordered)))
     most = int(counts.argmax())
-    if counts[most] < _MIN_TOP_COUNT:
-        return 0
     at = int((hashes == ordered[starts[most]]).argmax())
-    return int(lengths[at : at + size].sum() * counts[most])
+    return int(counts[most]), int(lengths[at : at + size].sum() * counts[most])
 
 
 def repeated_characters(numbers: npt.NDArray[Any], lengths: npt.NDArray[Any], size: int) -> int:

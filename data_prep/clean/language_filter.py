@@ -34,8 +34,8 @@ class LanguageFilter(BaseFilter):
         language = doc.metadata.get("language")
         if language is None:
             raise ConfigError("clean.language_filter: documents have no language; put `- language` before it")
-        if language not in self.keep:
+        if language not in self.keep and language != "unknown":
             return False, "language_other"
-        if doc.metadata.get("language_score", 1.0) < self.min_score:
+        if language == "unknown" or doc.metadata.get("language_score", 1.0) < self.min_score:
             return False, "language_doubtful"
         return True

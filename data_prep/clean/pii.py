@@ -71,7 +71,7 @@ class MaskPII(PipelineStep):
         for _ in range(MAX_PASSES):
             found = 0
             for kind in KINDS:
-                if (mark := self.replacements.get(kind.name)) is not None and kind.sign in text:
+                if (mark := self.replacements.get(kind.name)) is not None:
                     text, count = _masked(kind, mark, text)
                     if count:
                         counts[kind.name] = counts.get(kind.name, 0) + count
@@ -93,6 +93,7 @@ def _masked(kind: Kind, mark: str, text: str) -> tuple[str, int]:
         count += 1
         return whole.removesuffix(value) + mark
 
-    for pattern in kind.patterns:
-        text = pattern.sub(replacement, text)
+    for signs, pattern in kind.patterns:
+        if any(sign in text for sign in signs):
+            text = pattern.sub(replacement, text)
     return text, count

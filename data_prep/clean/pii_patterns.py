@@ -21,15 +21,14 @@ class Kind:
 
     Args:
         name: in settings and counts.
-        patterns: each match is a candidate; where a pattern has a group `value`, that alone is masked.
+        patterns: each match is a candidate; where a pattern has a group `value`, that alone is masked. A pattern is
+            only searched for in text that has one of its signs.
         is_valid: says of a candidate whether it is one.
-        sign: text without this has none; empty where no single character tells.
     """
 
     name: str
-    patterns: tuple[re.Pattern[str], ...]
+    patterns: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]
     is_valid: Callable[[str], bool]
-    sign: str = ""
 
 
 _NO_HOST = re.compile(
@@ -92,7 +91,7 @@ def is_bank_card(text: str) -> bool:
 _ID_18 = rf"[1-8]{_NOT_AFTER}\d{{5}}(?:18|19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{{3}}[\dXx]{_NOT_BEFORE}"
 _ID_15 = r"身[份分][证證](?:号码?|號碼?)?[\s:：为是]{0,4}(?P<value>[1-8]\d{14})(?!\d)"
 _CARD = (
-    r"(?:银行卡|銀行卡|信用卡|储蓄卡|卡号|卡號|账号|帐号|帳號|[Cc]ard (?:[Nn]umber|[Nn]o\.?|#)|[Cc]redit [Cc]ard)"
+    r"[卡账帐帳a](?:(?<=卡)[号號]?|(?<=[账帐帳])[号號]|(?<=[Cc]a)rd(?: [Nn]umber| [Nn]o\.?| #)?)"
     r"[^\d\n]{0,8}(?P<value>\d(?:[ -]?\d){12,18})(?!\d)"
 )
 _MOBILE = (
@@ -109,7 +108,6 @@ _AMERICAN = (
     rf"[(2-9]{_NOT_AFTER}(?!00)(?:(?<=\()[2-9]\d\d\) ?[2-9]\d\d[-. ]|\d\d-[2-9]\d\d-|\d\d\.[2-9]\d\d\.)"
     rf"\d{{4}}{_NOT_BEFORE}"
 )
-_PHONES = (_INTERNATIONAL, _INTERNATIONAL_RUN, _MOBILE, _LANDLINE, _AMERICAN)
 _EMAIL = (
     r"[A-Za-z0-9](?<![A-Za-z0-9._%+@/-].)[A-Za-z0-9._%+-]*@"
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![A-Za-z0-9_-]|\.[A-Za-z0-9])"
@@ -117,13 +115,23 @@ _EMAIL = (
 _IP4 = r"\d(?<![0-9A-Za-z_.-].)\d{0,2}(?:\.\d{1,3}){3}(?![0-9A-Za-z_]|[.-][0-9A-Za-z])"
 _IP6 = r"[23](?<![0-9A-Za-z:._-].)[0-9A-Fa-f]{3}:[0-9A-Fa-f:]{4,34}(?![0-9A-Za-z_:])"
 
+_ANY = ("",)  # stands in every text
+
 KINDS: tuple[Kind, ...] = (
-    Kind("id_number", (re.compile(_ID_18), re.compile(_ID_15)), is_id_number),
-    Kind("bank_card", (re.compile(_CARD),), is_bank_card),
+    Kind("id_number", ((_ANY, re.compile(_ID_18)), (("身",), re.compile(_ID_15))), is_id_number),
+    Kind("bank_card", ((("卡", "账号", "帐号", "帳號", "ard"), re.compile(_CARD)),), is_bank_card),
     Kind(
-        "phone", tuple(map(re.compile, (_INTERNATIONAL, _INTERNATIONAL_RUN, _MOBILE, _LANDLINE, _AMERICAN))), is_phone
+        "phone",
+        (
+            (("+",), re.compile(_INTERNATIONAL)),
+            (("+",), re.compile(_INTERNATIONAL_RUN)),
+            (_ANY, re.compile(_MOBILE)),
+            (_ANY, re.compile(_LANDLINE)),
+            (_ANY, re.compile(_AMERICAN)),
+        ),
+        is_phone,
     ),
-    Kind("ip", (re.compile(_IP4), re.compile(_IP6)), is_public_ip),
-    Kind("email", (re.compile(_EMAIL),), is_email, sign="@"),
+    Kind("ip", ((_ANY, re.compile(_IP4)), ((":",), re.compile(_IP6))), is_public_ip),
+    Kind("email", ((("@",), re.compile(_EMAIL)),), is_email),
 )
 """In the order they are looked for: longer numbers before what could stand inside them."""

@@ -1,15 +1,21 @@
 """Drops documents that are not prose: tables of numbers, markup, ASCII art, encoded data."""
 
 import re
+import string
 
 from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
-_LETTERS = re.compile(r"[^\W\d_]+")
-_DIGITS = re.compile(r"\d+")
+_NON_ASCII = re.compile("[^\x00-\x7f]+")
+_OTHER_LETTERS = re.compile(r"[^\W\d_]+")
+_OTHER_DIGITS = re.compile(r"\d+")
+_ASCII_LETTERS = string.ascii_letters.encode()
+_ASCII_DIGITS = string.digits.encode()
 _TAGS = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>|\{\{.*?\}\}|\[!\[.*?\]\(.*?\)|https?://\S+")
 _HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_LONG_RUN = re.compile(rf"[^\s._{_HAN}，。、；：！？（）《》“”]{{60,}}")  # dots and underscores join names in prose
+_NO_RUN = rf"\s._{_HAN}，。、；：！？（）《》“”"  # dots and underscores join names in prose
+LONG_RUN = 60
+_LONG_RUN = re.compile(rf"(?<![^{_NO_RUN}])[^{_NO_RUN}]{{{LONG_RUN},}}")  # each run tried once
 
 
 class SymbolFilter(BaseFilter):
@@ -47,13 +53,14 @@ class SymbolFilter(BaseFilter):
 
     def filter(self, doc: Document) -> bool | tuple[bool, str]:
         text = doc.text
-        characters = max(sum(map(len, text.split())), 1)
-        letters, digits = _covered(_LETTERS, text), _covered(_DIGITS, text)
+        words = text.split()
+        characters = max(sum(map(len, words)), 1)
+        letters, digits = letters_and_digits(text)
         if digits > self.max_digits * characters:
             return False, "many_digits"
         if _covered(_TAGS, text) > self.max_markup * characters:
             return False, "markup"
-        if _covered(_LONG_RUN, text) > self.max_long_runs * characters:
+        if max(map(len, words), default=0) >= LONG_RUN and _covered(_LONG_RUN, text) > self.max_long_runs * characters:
             return False, "encoded"
         if letters < self.min_letters * characters:
             return False, "few_letters"
@@ -65,6 +72,20 @@ class SymbolFilter(BaseFilter):
         ):
             return False, "symbol_lines"
         return True
+
+
+def letters_and_digits(text: str) -> tuple[int, int]:
+    """How many characters are Unicode letters, and how many are digits.
+
+    ASCII ones are counted by deleting them from bytes, which is ten times as fast as finding them.
+    """
+    ascii_part = text.encode("ascii", "ignore")
+    letters = len(ascii_part) - len(ascii_part.translate(None, _ASCII_LETTERS))
+    digits = len(ascii_part) - len(ascii_part.translate(None, _ASCII_DIGITS))
+    if len(ascii_part) == len(text):
+        return letters, digits
+    rest = "".join(_NON_ASCII.findall(text))
+    return letters + _covered(_OTHER_LETTERS, rest), digits + _covered(_OTHER_DIGITS, rest)
 
 
 def _covered(pattern: re.Pattern[str], text: str) -> int:

@@ -17,25 +17,28 @@ class WordList:
 
     Args:
         name: of the file, without its ending: what drop reasons say.
-        pattern: one alternation of all entries, for lower-case text.
+        patterns: for lower-case text: what begins with a Latin letter or digit, with another character, and regular
+            expressions that begin with neither. Apart, because a search skips at once to where a match can begin if the
+            pattern shows it: at the edge of a word, or at one of a few Chinese characters.
     """
 
     name: str
-    pattern: re.Pattern[str]
+    patterns: tuple[re.Pattern[str], ...]
 
     def matches(self, lowered: str) -> tuple[int, int]:
-        """Matches in a lower-case text, and the characters inside them; matches do not overlap."""
-        found = self.pattern.findall(lowered)
+        """Matches in a lower-case text, and the characters inside them; those of one pattern do not overlap."""
+        found = [match for pattern in self.patterns for match in pattern.findall(lowered)]
         return len(found), sum(map(len, found))
 
 
 def read_list(source: str | Path) -> WordList:
     """Read a list by its path, or by the name of one that comes with the project.
 
-    The file has one entry a line: a word or phrase, or ``/a regular expression/``. ``#`` at the start of a line, or
-    after white space, begins a comment. Matching ignores case. White space in a phrase matches any. An entry that
-    begins or ends with a Latin letter or digit matches there only at the edge of a Latin word: ``casino`` is not in
-    ``casinos``.
+    The file has one entry a line: a word or phrase, or ``/a regular expression/``, which is matched against lower-case
+    text and may have no groups but ``(?:…)``. ``#`` at the start of a line, or after white space, begins a comment.
+    Matching ignores case. White space in a phrase matches any. An entry that begins with a Latin letter or digit
+    matches only where a Latin word begins, and a phrase that ends with one only where the word ends: ``casino`` is not
+    in ``casinos``. A regular expression that begins with such a character, or a Chinese one, is found faster.
 
     Raises:
         ConfigError: no such list, one without entries, or one that is no UTF-8; an entry that is no regular expression
@@ -54,7 +57,7 @@ def read_list(source: str | Path) -> WordList:
     entries = list(_entries(path, lines))
     if not entries:
         raise ConfigError(f"{path}: the list has no entries; write one word or /regular expression/ a line")
-    return WordList(path.stem, re.compile(_alternation(entries)))
+    return WordList(path.stem, _patterns(entries))
 
 
 def shipped_lists() -> list[str]:
@@ -67,9 +70,10 @@ def _entries(path: Path, lines: list[str]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         entry = re.sub(r"(?:^|\s+)#.*", "", line.removeprefix("\ufeff")).strip()
         if len(entry) > 2 and entry.startswith("/") and entry.endswith("/"):
-            yield f"(?:{_checked(f'{path}:{number}', entry[1:-1])})"
+            yield _checked(f"{path}:{number}", entry[1:-1])
         elif entry:
-            yield _phrase(entry.lower())
+            phrase = r"\s+".join(map(re.escape, entry.lower().split()))
+            yield phrase + ("(?![a-z0-9_])" if entry[-1].isascii() and entry[-1].isalnum() else "")
 
 
 def _checked(where: str, expression: str) -> str:
@@ -84,24 +88,20 @@ def _checked(where: str, expression: str) -> str:
     return expression
 
 
-def _phrase(entry: str) -> str:
-    """A phrase with the edges of Latin words, and any white space between its words."""
-    first, *rest = (re.escape(character) if character != " " else r"\s+" for character in " ".join(entry.split()))
-    # the look behind stands after the first character, so that a search can skip to characters that begin an entry
-    before = "(?<![a-z0-9_].)" if _is_latin(entry[0]) else ""
-    after = "(?![a-z0-9_])" if _is_latin(entry[-1]) else ""
-    return f"{first}{before}{''.join(rest)}{after}"
-
-
-def _is_latin(character: str) -> bool:
-    return character.isascii() and character.isalnum()
-
-
-def _alternation(entries: list[str]) -> str:
+def _patterns(entries: list[str]) -> tuple[re.Pattern[str], ...]:
     """Longer entries first, so that they are found whole; grouped by first character, since `re` tries one by one."""
-    plain = sorted((e for e in entries if e[0].isalnum()), key=lambda entry: (entry[0], -len(entry)))
-    groups = [
-        f"{first}(?:{'|'.join(entry[1:] for entry in group)})"
-        for first, group in itertools.groupby(plain, key=lambda entry: entry[0])
-    ]
-    return "|".join([*groups, *(f"(?:{e})" for e in entries if not e[0].isalnum())])
+    free = [entry for entry in entries if not _begins_plainly(entry)]
+    plain = sorted(set(entries) - set(free), key=lambda entry: (entry[0], -len(entry), entry))
+    groups = {first: list(group) for first, group in itertools.groupby(plain, key=lambda entry: entry[0])}
+    latin = "|".join(_branch(first, group) for first, group in groups.items() if first.isascii())
+    other = "|".join(_branch(first, group) for first, group in groups.items() if not first.isascii())
+    return tuple(re.compile(one) for one in (latin and rf"(?a:\b)(?:{latin})", other, "|".join(free)) if one)
+
+
+def _begins_plainly(entry: str) -> bool:
+    """One letter or digit stands first, and stands alone."""
+    return entry[0].isalnum() and entry[1:2] not in {"*", "+", "?", "{"} and "|" not in re.sub(r"\(\?:.*?\)", "", entry)
+
+
+def _branch(first: str, entries: list[str]) -> str:
+    return f"{first}(?:{'|'.join(entry[1:] for entry in entries)})"

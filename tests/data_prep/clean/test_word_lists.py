@@ -67,8 +67,10 @@ def test_a_user_list_gives_its_name_as_reason(tmp_path):
 
 
 def test_latin_words_match_whole_and_longest():
-    adverts = read_list("adverts").pattern
-    assert adverts.findall("best prices, buy nowhere, rebuy now, 立即购买now") == ["best prices", "立即购买"]
+    found = [
+        pattern.findall("best prices, buy nowhere, rebuy now, 立即购买now") for pattern in read_list("adverts").patterns
+    ]
+    assert found[:2] == [["best prices"], ["立即购买"]]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +114,10 @@ def test_matches_are_those_of_a_plain_search(tmp_path_factory, words, text):
         after = word[-1] in "abc" and end < len(text) and text[end] in "abc"
         return text.startswith(word, at) and not before and not after
 
-    count, at = 0, 0
-    while at < len(text):
-        longest = max((len(word) for word in words if found(word, at)), default=0)
-        count, at = count + bool(longest), at + max(longest, 1)
+    count = 0
+    for alphabet in ("abc", "包邮购买"):
+        at = 0
+        while at < len(text):
+            longest = max((len(word) for word in words if word[0] in alphabet and found(word, at)), default=0)
+            count, at = count + bool(longest), at + max(longest, 1)
     assert read_list(path).matches(text)[0] == count
