@@ -133,11 +133,12 @@ def candidate_pairs(folder: Path, alive: np.ndarray) -> np.ndarray:
     Within a band a document is paired with the first and the NEIGHBOURS nearest earlier ones: a band shared by ten
     thousand copies of a licence gives forty thousand pairs and not fifty million.
     """
-    shards = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
-    bands = shards[0].shape[0] if shards else 0
+    paths = sorted(folder.glob("*.npy"))
+    bands = np.load(paths[0], mmap_mode="r").shape[0] if paths else 0
     pairs = np.zeros(0, dtype=np.uint64)
     for band in range(bands):
-        keys = np.concatenate([shard[band] for shard in shards])[alive]
+        # mapped anew for each band, so that the bands done leave memory
+        keys = np.concatenate([np.load(path, mmap_mode="r")[band] for path in paths])[alive]
         pairs = distinct(np.concatenate([pairs, _pairs_of_band(keys, alive.astype(np.uint64))]))
     return pairs
 

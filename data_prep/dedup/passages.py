@@ -118,27 +118,28 @@ def find_repeated_passages(folder: Path, decisions: Path, max_documents: int = M
         the number of passages.
     """
     paths = sorted(folder.glob("*-*.npy"))
-    runs = [np.load(path, mmap_mode="r") for path in paths]
-    ranks = [int(path.stem.partition("-")[0]) for path in paths]
-    parts = -(-sum(run.shape[1] for run in runs) // PART_ENTRIES)
+    parts = -(-sum(np.load(path, mmap_mode="r").shape[1] for path in paths) // PART_ENTRIES)
     # hashes are uniform, so that equal ranges of them hold about as many entries
-    bounds = [(part << 64) // max(parts, 1) for part in range(1, parts)]
-    cuts = [[0, *np.searchsorted(run[0], np.array(bounds, dtype=np.uint64)).tolist(), run.shape[1]] for run in runs]
+    bounds = np.array([(part << 64) // max(parts, 1) for part in range(1, parts)], dtype=np.uint64)
+    cuts = [_cut(np.load(path, mmap_mode="r")[0], bounds) for path in paths]
     found = [np.zeros((3, 0), dtype=np.uint64)]
     for part in range(parts):
-        pieces = [
-            _with_rank(run[:, cut[part] : cut[part + 1]], rank)
-            for run, cut, rank in zip(runs, cuts, ranks, strict=True)
-        ]
+        pieces = [_entries(path, cut[part], cut[part + 1]) for path, cut in zip(paths, cuts, strict=True)]
         found.append(_merged(np.concatenate(pieces, axis=1), max_documents))
     repeated = np.concatenate(found, axis=1)
     save_array(decisions / "passages.npy", repeated)
     return repeated.shape[1]
 
 
-def _with_rank(run: Numbers, rank: int) -> Numbers:
-    first = run[1] >> np.uint64(32) | np.uint64(rank << 32)
-    return np.stack([run[0], first, run[1] & LOW_32])
+def _cut(hashes: Numbers, bounds: Numbers) -> list[int]:
+    return [0, *np.searchsorted(hashes, bounds).tolist(), len(hashes)]
+
+
+def _entries(path: Path, start: int, end: int) -> Numbers:
+    """A part of a run as `find_repeated_passages` writes passages. The file is mapped only here, or all of it stays."""
+    run = np.load(path, mmap_mode="r")[:, start:end]
+    rank = int(path.stem.partition("-")[0])
+    return np.stack([run[0], run[1] >> np.uint64(32) | np.uint64(rank << 32), run[1] & LOW_32])
 
 
 def _merged(entries: Numbers, max_documents: int) -> Numbers:
