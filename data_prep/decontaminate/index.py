@@ -42,10 +42,10 @@ class SetSummary:
     name: str
     items: int = 0
     short_items: int = 0
-    """Items whose texts all have less than 8 words or 13 characters, or are template: these cannot be found."""
+    """Items whose texts all have less than 8 words or 13 characters, or are of the template: these cannot be found."""
     ngrams: int = 0
     template_ngrams: int = 0
-    """Left out, being in more than `MAX_ITEMS` items."""
+    """Left out, being in more than `MAX_ITEMS` items, or in a short text with one that is."""
 
 
 def build_index(sets: Sequence[EvaluationSet], folder: Path) -> list[SetSummary]:
@@ -77,6 +77,9 @@ def build_index(sets: Sequence[EvaluationSet], folder: Path) -> list[SetSummary]
     order = np.lexsort((owners, hashes))
     hashes, owners = hashes[order], owners[order]
     template = _is_template(hashes, strings[owners])
+    # a short text must be held whole, so that without a part of it nothing is left to look for
+    is_cut = (np.bincount(owners[template], minlength=len(strings)) > 0) & (strings["is_short"] == 1)
+    template |= is_cut[owners]
     _count(strings, owners, template, summaries)
     folder.mkdir(parents=True, exist_ok=True)
     save_array(folder / "hashes.npy", hashes[~template])

@@ -164,6 +164,20 @@ def test_an_item_of_short_texts_is_found_by_one_of_them_and_only_whole(tmp_path)
     }
 
 
+def test_a_short_text_that_is_part_template_is_not_looked_for(tmp_path):
+    words = [f"{letter}{letter}" for letter in "abcdefghijk"]
+    assert len(words) == MAX_ITEMS + 1
+    rows = [{"text": f"Which of the following is an example of {word}?"} for word in words]
+    rows.append({"text": "Which of these is the chemical sign of gold?"})
+    (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8")
+    (summary,) = build_index([EvaluationSet(tmp_path / "a.json")], tmp_path / "index")
+    assert (summary.items, summary.short_items, summary.ngrams) == (len(rows), MAX_ITEMS + 1, 2)
+    assert summary.template_ngrams == 2 * (MAX_ITEMS + 1)
+    (tmp_path / "listing").mkdir()
+    texts = [row["text"] for row in rows]
+    assert run(tmp_path / "index", texts)[0] == [f"d{number}" for number in range(MAX_ITEMS + 1)]
+
+
 def test_fields_that_no_file_of_a_set_has_are_an_error(tmp_path):
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets" / "a.json").write_text(json.dumps([{"prompt": ITEMS[0]["question"]}]), encoding="utf-8")
