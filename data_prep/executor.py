@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +102,7 @@ def run_blocks(
     executor = make_executor(settings, counted, tasks, folder)
     with _shown(title, progress, total):
         executor.run()
-    return _sum_statistics(folder, tasks)
+    return sum_statistics(folder, range(tasks))
 
 
 @contextmanager
@@ -130,10 +130,10 @@ def _shown(title: str, progress: Path, total: int | None) -> Iterator[None]:
         watcher.join()
 
 
-def _sum_statistics(folder: Path, tasks: int) -> Counts:
-    """Sum datatrove's per-task statistics, which also hold for tasks that an earlier run completed."""
+def sum_statistics(folder: Path, ranks: Iterable[int]) -> Counts:
+    """Sum datatrove's statistics of tasks, which also hold for tasks that an earlier run completed."""
     counts = Counts()
-    for rank in range(tasks):
+    for rank in ranks:
         for block in json.loads((folder / "stats" / f"{rank:05d}.json").read_text(encoding="utf-8")):
             values = {name: _total(value) for name, value in block["stats"].items()}
             match block["name"]:

@@ -22,7 +22,7 @@ def write_dataset(recipe: DataRecipe) -> StageResult:
     """
     stages = plan(recipe)
     stage = stages["write_dataset"]
-    _refuse_foreign_folder(recipe.out)
+    refuse_foreign_folder(recipe.out)
 
     def build(folder: Path) -> StageResult:
         before = last_text_stage(stages)
@@ -51,7 +51,7 @@ def _is_written(out: Path, fingerprint: str) -> bool:
         return False
 
 
-def _refuse_foreign_folder(out: Path) -> None:
+def refuse_foreign_folder(out: Path) -> None:
     """A dataset may replace a dataset, and nothing else."""
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "manifest.json").exists())):
         raise DataError(f"{out}: exists and is not a dataset; choose another --out or move it away")
