@@ -80,13 +80,14 @@ class C4QualityFilter(BaseFilter):
 
     def filter(self, doc: Document) -> bool | tuple[bool, str]:
         text = doc.text
-        if "lorem ipsum" in text.lower():
+        lowered = text.lower()
+        if "lorem ipsum" in lowered:
             return False, "c4_lorem_ipsum"
         brackets = text.count("{") + text.count("}")
         if brackets > max(self.max_curly_brackets * len(text), ALLOWED_BRACKETS * (self.max_curly_brackets > 0)):
             return False, "c4_curly_brackets"
         chinese = is_chinese_document(doc)
-        kept = self._kept_lines(text, chinese)
+        kept = self._kept_lines(text, chinese, POLICY.search(lowered) is not None)
         ends, least = (_CLAUSE_END, self.min_chinese_clauses) if chinese else (_SENTENCE_END, self.min_sentences)
         kept_text = "\n".join(kept).strip("\n")
         if len(ends.findall(kept_text)) + (_unpunctuated(kept) if chinese else 0) < least:
@@ -94,26 +95,28 @@ class C4QualityFilter(BaseFilter):
         doc.text = kept_text
         return True
 
-    def _kept_lines(self, text: str, chinese: bool) -> list[str]:
+    def _kept_lines(self, text: str, chinese: bool, has_policy: bool) -> list[str]:
         """The lines that are left, as they were but for citation marks."""
         kept: list[str] = []
         menu: list[str] = []  # short lines in a row, with the empty ones between them
         short = 0
         if "[" in text:
             text = _CITATION.sub("", text)
+        may_have_faults = has_policy or self.require_terminal_punctuation or len(text) > MAX_WORD_CHARACTERS
         for line in text.split("\n"):
-            if not line.strip():
+            if not line or line.isspace():
                 (menu if menu else kept).append(line)
-            elif self._is_short(line, chinese):
+            elif len(line) <= MAX_SHORT_CHARACTERS and self._is_short(line, chinese):
                 menu.append(line)
                 short += 1
             else:
-                kept += self._headings(menu, short)
-                menu, short = [], 0
-                if not (reason := self._fault(line, chinese)):
-                    kept.append(line)
-                else:
+                if menu:
+                    kept += self._headings(menu, short)
+                    menu, short = [], 0
+                if may_have_faults and (reason := self._fault(line, chinese, has_policy)):
                     self.stat_update(reason)
+                else:
+                    kept.append(line)
         return kept + self._headings(menu, short)
 
     def _headings(self, lines: list[str], short: int) -> list[str]:
@@ -128,15 +131,13 @@ class C4QualityFilter(BaseFilter):
 
     def _is_short(self, line: str, chinese: bool) -> bool:
         """Fewer words than asked; no punctuation at the end, as in verse and speech; no indent or sign of code."""
-        if len(line) > MAX_SHORT_CHARACTERS:
-            return False
         words = len(CHINESE_UNIT.findall(line)) / HAN_PER_WORD if chinese else len(line.split())
         if words >= self.min_words_per_line or line.rstrip().endswith(CHINESE_ENDS if chinese else LATIN_ENDS):
             return False
         return not (line[0].isspace() or _CODE.search(line))
 
-    def _fault(self, line: str, chinese: bool) -> str | None:
-        if len(line) <= MAX_POLICY_CHARACTERS and POLICY.search(line.lower()):
+    def _fault(self, line: str, chinese: bool, has_policy: bool) -> str | None:
+        if has_policy and len(line) <= MAX_POLICY_CHARACTERS and POLICY.search(line.lower()):
             return "lines_policy"
         if not chinese and len(line) > MAX_WORD_CHARACTERS and max(map(len, line.split())) > MAX_WORD_CHARACTERS:
             return "lines_long_word"

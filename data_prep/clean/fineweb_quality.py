@@ -9,6 +9,7 @@ from data_prep.clean.units import (
     CHINESE_UNIT,
     HAN_PER_WORD,
     LATIN_ENDS,
+    REFRAIN_CHARACTERS,
     Count,
     Share,
     is_chinese_document,
@@ -62,7 +63,7 @@ class FineWebQualityFilter(BaseFilter):
         if not lines:
             return False, "fineweb_empty"
         characters = sum(map(len, lines))
-        if repeats(lines)[1] > self.max_repeated_lines * characters:
+        if repeats(lines)[1] > max(self.max_repeated_lines * characters, REFRAIN_CHARACTERS):
             return False, "fineweb_repeated_lines"
         reason = self._chinese(doc.text, lines) if is_chinese_document(doc) else self._english(doc.text, lines)
         return (False, reason) if reason else True

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
+from pydantic import PositiveFloat
 
-from data_prep.clean.units import CHINESE_UNIT, HAN_PER_WORD, Share, is_chinese_document, repeats
+from data_prep.clean.units import CHINESE_UNIT, HAN_PER_WORD, REFRAIN_CHARACTERS, Share, is_chinese_document, repeats
 from data_prep.dedup.shingles import mixed
 
 TOP = {2: 0.20, 3: 0.18, 4: 0.16}
@@ -45,7 +46,7 @@ class GopherRepetitionFilter(BaseFilter):
         self,
         max_repeated_lines: Share = 0.3,
         max_repeated_line_characters: Share = 0.2,
-        ngram_slack: float = 1.0,
+        ngram_slack: PositiveFloat = 1.0,
     ) -> None:
         super().__init__()
         self.max_repeated_lines = max_repeated_lines
@@ -57,7 +58,8 @@ class GopherRepetitionFilter(BaseFilter):
         for separator, reason in (("\n\n", "gopher_repeated_paragraphs"), ("\n", "gopher_repeated_lines")):
             parts = [stripped for part in text.split(separator) if (stripped := part.strip())]
             share, characters = repeats(parts)
-            if share > self.max_repeated_lines or characters > self.max_repeated_line_characters * len(text):
+            too_many = share > self.max_repeated_lines or characters > self.max_repeated_line_characters * len(text)
+            if too_many and characters > REFRAIN_CHARACTERS:
                 return False, reason
         if ngrams := self._ngrams(text, is_chinese_document(doc)):
             return False, ngrams

@@ -45,22 +45,29 @@ def is_email(text: str) -> bool:
 
 
 def is_public_ip(text: str) -> bool:
-    """A public address; not a version: four numbers below 64 are one in 256 addresses, and most versions."""
+    """The public address of a machine, no network's (x.x.x.0), version's or section's: those have small numbers.
+
+    Of its four numbers two are 32 or more, or the first is 128 or more: 95 % of addresses, and no section in a book.
+    """
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
     if not address.is_global or address.is_multicast:
         return False
-    return address.version == 6 or any(octet >= 64 for octet in address.packed)
+    if address.version == 6:
+        return True
+    numbers = address.packed
+    return numbers[3] != 0 and (numbers[0] >= 128 or sum(number >= 32 for number in numbers) >= 2)
 
 
 def is_phone(text: str) -> bool:
-    """9 to 15 digits (ITU-T E.164 has 15 at most; local numbers without an area are too short to tell)."""
+    """9 to 15 digits (ITU-T E.164 has 15 at most; local numbers without an area are too short to tell); no address."""
     digits = re.sub(r"\D", "", text)
-    return 9 <= len(digits) <= 15 and len(set(digits)) > 2
+    return 9 <= len(digits) <= 15 and len(set(digits)) > 2 and not _DOTTED.fullmatch(text)
 
 
+_DOTTED = re.compile(r"\+\d+(?:\.\d+){3}")
 _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _ID_CHECKS = "10X98765432"
 _PROVINCE = re.compile("1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3]")
@@ -96,14 +103,22 @@ _CARD = (
 )
 _MOBILE = (
     rf"[1(+0]{_NOT_AFTER}(?:(?<=1)|(?<=\+)86[ -]?1|(?<=\()\+?86\)[ -]?1|(?<=0)086[ -]?1)"
-    rf"{_CHINESE_PREFIX}[ -]?\d{{4}}[ -]?\d{{4}}{_NOT_BEFORE}"
+    rf"{_CHINESE_PREFIX}(?:(?<=86.{{3}})|(?<=86.{{4}})|(?<=86.{{5}})|[ -])\d{{4}}[ -]?\d{{4}}{_NOT_BEFORE}"
 )
+# eleven digits in one piece are also a time or a number of bytes: Chinese stands beside a phone number, or what it is
+_WIDE = "\u3000-\u9fff\uff00-\uffef"
+_LABEL = r"(?<=[Tt]el.1)|(?<=[Tt]el..1)|(?<=hone.1)|(?<=hone..1)|(?<=obile.1)|(?<=obile..1)"
+_MOBILE_RUN = (
+    rf"1{_NOT_AFTER}{_CHINESE_PREFIX}\d{{8}}{_NOT_BEFORE}"
+    rf"(?:(?<=[{_WIDE}].{{11}})|(?<=[{_WIDE}][ \n].{{11}})|(?=[ \n]?[{_WIDE}]))"
+)
+_LABELLED_MOBILE = rf"1(?:{_LABEL}){_CHINESE_PREFIX}\d{{8}}{_NOT_BEFORE}"
 _LANDLINE = (
     rf"[0(]{_NOT_AFTER}(?:(?<=0)|(?<=\()0)(?:10|2\d|[3-9]\d\d)(?:\)[ -]?|-|(?<=\d) )[2-8]\d{{2,3}}[ -]?\d{{4}}"
     rf"(?:-\d{{1,4}})?{_NOT_BEFORE}"
 )
 _INTERNATIONAL = rf"\+{_NOT_AFTER}[1-9]\d{{0,2}}(?:[ .-]?\(\d{{1,5}}\)|[ .-]\d{{1,8}}){{2,5}}{_NOT_BEFORE}"
-_INTERNATIONAL_RUN = rf"\+{_NOT_AFTER}(?:1[2-9]|[2-9]\d)\d{{8,11}}{_NOT_BEFORE}"
+_INTERNATIONAL_RUN = rf"\+{_NOT_AFTER}(?:1[2-9]|[2-9]\d)\d{{9,11}}{_NOT_BEFORE}"
 _AMERICAN = (
     rf"[(2-9]{_NOT_AFTER}(?!00)(?:(?<=\()[2-9]\d\d\) ?[2-9]\d\d[-. ]|\d\d-[2-9]\d\d-|\d\d\.[2-9]\d\d\.)"
     rf"\d{{4}}{_NOT_BEFORE}"
@@ -119,13 +134,15 @@ _ANY = ("",)  # stands in every text
 
 KINDS: tuple[Kind, ...] = (
     Kind("id_number", ((_ANY, re.compile(_ID_18)), (("身",), re.compile(_ID_15))), is_id_number),
-    Kind("bank_card", ((("卡", "账号", "帐号", "帳號", "ard"), re.compile(_CARD)),), is_bank_card),
+    Kind("bank_card", ((("卡", "账号", "帐号", "帳號", "card", "Card"), re.compile(_CARD)),), is_bank_card),
     Kind(
         "phone",
         (
             (("+",), re.compile(_INTERNATIONAL)),
             (("+",), re.compile(_INTERNATIONAL_RUN)),
             (_ANY, re.compile(_MOBILE)),
+            (_ANY, re.compile(_MOBILE_RUN)),
+            (("el", "hone", "obile"), re.compile(_LABELLED_MOBILE)),
             (_ANY, re.compile(_LANDLINE)),
             (_ANY, re.compile(_AMERICAN)),
         ),

@@ -23,6 +23,8 @@ CHINESE_UNIT = re.compile(rf"[{HAN}]|[^\W_{HAN}]+")
 """A Chinese character, or a run of other letters and digits."""
 LATIN_ENDS = (".", "!", "?", '"', "'", "”", "’", ")", ";", ":")
 CHINESE_ENDS = ("。", "！", "？", "；", "，", "：", "…", "”", "’", "」", "』", "）", "》", "、", *LATIN_ENDS, ",")
+REFRAIN_CHARACTERS = 40
+"""Repeated lines of fewer characters in all are a refrain, however short the text."""
 _READ_CHARACTERS = 1000
 
 
