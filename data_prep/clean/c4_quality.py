@@ -30,8 +30,7 @@ ALLOWED_BRACKETS = 4
 """Two pairs are no code whatever the length: editors of classical poems put lost characters in brackets."""
 # after punctuation or a Chinese character: buffer[1] is code
 _CITATION = re.compile(
-    r"(?<=[.,;:!?\"”’)。，；：！？）\u4e00-\u9fff])\[\d{1,3}\]"
-    r"|\[edit\]|\[citation needed\]|\[编辑\]|\[編輯\]|\[来源请求\]|\[來源請求\]"
+    r"\[(?:(?<=[.,;:!?\"”’)。，；：！？）\u4e00-\u9fff]\[)\d{1,3}|edit|citation needed|编辑|編輯|来源请求|來源請求)\]"
 )
 _CODE = re.compile(r"[(){}\[\]=;<>#$\\_]")
 _SENTENCE_END = re.compile(r"[.!?]+[\"'”’)]*(?=\s|$)")

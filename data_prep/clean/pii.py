@@ -18,7 +18,7 @@ REPLACEMENTS = {
     "bank_card": "[BANK_CARD]",
 }
 MAX_PASSES = 4
-"""A mark may free what stood beside it: two numbers that touch are masked one after the other."""
+"""A mark may free what stood beside it: of two numbers that touch, one is masked after the other."""
 
 
 class MaskPII(PipelineStep):
@@ -48,6 +48,9 @@ class MaskPII(PipelineStep):
                     f"known: {', '.join(REPLACEMENTS)}"
                 )
         self.replacements = {kind: text for kind, text in chosen.items() if text is not None}
+        marks = "|".join(map(re.escape, self.replacements.values()))
+        before, after = r"[0-9A-Za-z+(]|::|[0-9][ .-]", r"[.-]?[0-9A-Za-z+(]| [0-9(+]"
+        self._touching = re.compile(f"(?:{before})(?:{marks})|(?:{marks})(?:{after})")
         for kind, text in self.replacements.items():
             if self.mask(text)[1]:
                 raise ConfigError(
@@ -76,7 +79,7 @@ class MaskPII(PipelineStep):
                     if count:
                         counts[kind.name] = counts.get(kind.name, 0) + count
                         found += count
-            if not found:
+            if not found or not self._touching.search(text):
                 break
         return text, counts
 
