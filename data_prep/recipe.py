@@ -49,7 +49,7 @@ class EvaluationFiles(Section):
 
 
 class DecontaminateSettings(Section):
-    """Which evaluation sets documents are compared with, by runs of 13 words (or Chinese characters)."""
+    """Which evaluation sets documents are compared with, by runs of 13 words or 20 Chinese characters."""
 
     against: tuple[EvaluationFiles, ...] = ()
     """The sets; none leaves the stage out."""

@@ -12,8 +12,8 @@ from megatron_recipe.errors import DataError
 JSON_LINES = (".jsonl", ".ndjson")
 TABLES = (".parquet", ".arrow")
 SUFFIXES = (*JSON_LINES, ".json", *TABLES, ".txt")
-DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json")
-"""What Hugging Face's datasets writes beside the data."""
+DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json", "download.json")
+"""What Hugging Face's datasets and our own downloads write beside the data."""
 
 
 @dataclass(frozen=True)

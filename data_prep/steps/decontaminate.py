@@ -44,8 +44,9 @@ def decontaminate(recipe: DataRecipe) -> StageResult:
 
 
 def _say_what_cannot_be_found(sets: list[SetSummary]) -> None:
-    for one in sets:
-        if one.short_items:
-            console.say(
-                f"{one.name}: {one.short_items:,} of {one.items:,} items are too short (under 13 words) to be found"
-            )
+    short, items = sum(one.short_items for one in sets), sum(one.items for one in sets)
+    if short:
+        console.say(
+            f"{short:,} of {items:,} evaluation items cannot be found (under 8 words or 13 Chinese characters, or "
+            "their set's template); evaluation_sets.json says of which sets"
+        )
