@@ -44,7 +44,8 @@ class C4QualityFilter(BaseFilter):
     paragraphs survive; short lines go only in runs, so that headings and code stay and a menu goes; FineWeb (arXiv
     2406.17557, section 3.3) found the rule about punctuation at line ends to cost 30 % of the tokens, so it is off.
 
-    Lines taken out are counted as `lines_menu`, `lines_policy`, `lines_long_word`, `lines_no_punctuation`.
+    Lines taken out are counted as `lines_menu`, `lines_policy`, `lines_long_word`, `lines_no_punctuation`. A document
+    with "lorem ipsum" goes whole (`c4_lorem_ipsum`).
 
     Args:
         min_words_per_line: words below which a line without punctuation at its end is short (5 in the paper, 3 in

@@ -25,6 +25,7 @@ class FineWebQualityFilter(BaseFilter):
 
     For Chinese the shares are those of FineWeb-2 (arXiv 2506.20920, configs/cmn_Hani.yml). A line of Chinese is short
     below a third of the characters, and one that ends in punctuation is verse or speech, not an item of a list.
+    A document without text is `fineweb_empty`.
 
     Args:
         min_punctuated_lines: least share of lines that end in punctuation (`fineweb_punctuation`).

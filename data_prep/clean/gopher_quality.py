@@ -17,7 +17,7 @@ CLASSICAL_STOP_CHARACTERS = frozenset("之乎者也而其於于以無无何此�
 _LONG_TEXT = 200
 """Chinese characters from which a text has stop characters; a poem of four or eight lines need not have any."""
 _HAS_LETTER = re.compile(r"[^\W\d_]\S*")
-_BULLETS = ("•", "-", "*", "●", "·", "○", "■", "◆", "▪")
+_BULLETS = frozenset("•-*●·○■◆▪")
 _ELLIPSES = ("...", "…")
 
 
@@ -122,7 +122,7 @@ class GopherQualityFilter(BaseFilter):
         if max(text.count("#"), ellipses) > self.max_symbols_per_word * words:
             return "gopher_symbols"
         lines = lines_of(text)
-        if sum(line.startswith(_BULLETS) for line in lines) > self.max_bullet_lines * len(lines):
+        if sum(map(_BULLETS.__contains__, [line[0] for line in lines])) > self.max_bullet_lines * len(lines):
             return "gopher_bullets"
         if ellipses and sum(line.endswith(_ELLIPSES) for line in lines) > self.max_ellipsis_lines * len(lines):
             return "gopher_ellipsis_lines"

@@ -1,19 +1,25 @@
 """Every block can be named in a recipe; wrong names and settings are explained; the default orders build and run."""
 
 import pickle
+import re
 import subprocess
 import sys
 
 import pytest
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_texts import CHINESE, ENGLISH
 
 from data_prep.clean.catalog import CLEANERS, DEFAULT_CLEANERS, DOCUMENT_CLEANERS, build_cleaners, cleaner_class
 from data_prep.recipe import load_recipe
 from megatron_recipe.errors import ConfigError
 
-NEEDED = {"length": {"min_characters": 20}, "lists": {"lists": ["adverts"]}}
+NEEDED: dict[str, dict] = {"length": {"min_characters": 20}, "lists": {"lists": ["adverts"]}}
+
+BLOCKS = {name: build_cleaners([{name: NEEDED.get(name, {})}])[0] for name in CLEANERS}
+FILTERS = {name: block for name, block in BLOCKS.items() if hasattr(block, "filter") and name != "lists"}
 
 
 @pytest.mark.parametrize("name", CLEANERS)
@@ -31,8 +37,9 @@ def test_the_two_default_orders_build():
         assert [type(block) for block in build_cleaners(entries)] == [cleaner_class(n) for e in entries for n in e]
 
 
-def test_the_recipe_of_documents_is_the_order_of_documents():
-    assert list(load_recipe("documents").clean) == DOCUMENT_CLEANERS
+@pytest.mark.parametrize(("recipe", "order"), [("documents", DOCUMENT_CLEANERS), ("web", DEFAULT_CLEANERS)])
+def test_the_recipes_have_the_default_orders(recipe, order):
+    assert list(load_recipe(recipe).clean) == order
 
 
 def test_the_default_order_keeps_prose_and_drops_adverts():
@@ -69,6 +76,53 @@ def test_mistakes_are_explained(entry, message):
         build_cleaners([entry])
     assert message in str(error.value)
     assert "clean" in str(error.value) or "list" in str(error.value)
+
+
+GLYPHS = [
+    "the ",
+    "of ",
+    "是",
+    "的",
+    "山",
+    "，",
+    "。",
+    ".",
+    " ",
+    "\n",
+    "\n\n",
+    "- ",
+    "…",
+    "#",
+    "{",
+    "[1]",
+    "12 ",
+    "\x00",
+    "😀",
+    "İ",
+]
+PHRASES = [
+    "word ",
+    "加微信",
+    "buy now ",
+    "404 not found ",
+    "casino ",
+    "lorem ipsum ",
+    "x" * 70,
+    "同一行文字\n" * 9,
+    "a b\n" * 20,
+]
+PIECES = st.sampled_from([*GLYPHS, *PHRASES])
+
+
+@settings(deadline=None)
+@given(st.lists(PIECES, max_size=60).map("".join), st.sampled_from([None, "en", "zh", "unknown"]))
+def test_any_text_gets_a_verdict_and_only_documented_reasons(text, language):
+    metadata = {"language": language, "language_score": 0.5} if language else {}
+    for name, block in FILTERS.items():
+        if language or name != "language_filter":
+            verdict = block.filter(Document(text=text, id="x", metadata=dict(metadata)))
+            reason = "" if verdict is True else re.sub(r"_\d+_", "_N_", verdict[1])
+            assert verdict is True or f"`{reason}`" in type(block).__doc__, (name, reason)
 
 
 def test_the_catalog_imports_no_datatrove():
