@@ -1,4 +1,4 @@
-"""Trains a SentencePiece BPE tokenizer that loses nothing (Sennrich et al. 2016; Kudo and Richardson 2018).
+"""Trains SentencePiece tokenizers that lose nothing: BPE (Sennrich et al. 2016) and unigram (Kudo 2018).
 
 Every character that is not in the alphabet is spelled in bytes (byte fallback), text is not normalised, no space is
 added or removed, and digits stand alone, so that numbers are read digit by digit.
@@ -8,7 +8,7 @@ import collections
 import io
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from data_prep.tokenizers.sentencepiece_tokenizer import EOD_PIECE, UNKNOWN_PIECE
 from megatron_recipe.errors import DataError
@@ -29,24 +29,38 @@ def sample(texts: Iterable[str], max_characters: int, seed: int) -> list[str]:
     Reservoir sampling (algorithm R, Vitter 1985) over the pieces, so that long documents count by their length and
     memory is bounded whatever comes.
     """
+    return reservoir(_pieces(texts), max_characters, seed)
+
+
+def reservoir(pieces: Iterable[str], limit: int, seed: int, size: Callable[[str], int] = len) -> list[str]:
+    """A random sample of pieces of about `limit` in `size` (characters by default), in one pass and bounded memory."""
     generator = random.Random(seed)
-    capacity = max(max_characters // PIECE_CHARACTERS, 1)
-    reservoir: list[str] = []
-    characters = 0
-    for seen, piece in enumerate(_pieces(texts), 1):
-        if characters < max_characters:
-            reservoir.append(piece)
-            characters += len(piece)
-            capacity = len(reservoir)
-        elif (place := generator.randrange(seen)) < capacity:
-            reservoir[place] = piece
-    return reservoir
+    chosen: list[str] = []
+    total = 0
+    for seen, piece in enumerate(pieces, 1):
+        if total < limit:
+            chosen.append(piece)
+            total += size(piece)
+        elif (place := generator.randrange(seen)) < len(chosen):
+            chosen[place] = piece
+    return chosen
+
+
+def cut_to_pieces(texts: Iterable[str]) -> Iterator[str]:
+    """The texts in pieces of at most PIECE_CHARACTERS; nothing is left out."""
+    for text in texts:
+        for start in range(0, len(text), PIECE_CHARACTERS):
+            yield text[start : start + PIECE_CHARACTERS]
+
+
+def without_reserved(pieces: Iterable[str]) -> Iterator[str]:
+    """The pieces cut at, and without, the characters that SentencePiece keeps for itself."""
+    for piece in pieces:
+        yield from filter(None, _RESERVED_CHARACTERS.split(piece))
 
 
 def _pieces(texts: Iterable[str]) -> Iterator[str]:
-    for text in texts:
-        for start in range(0, len(text), PIECE_CHARACTERS):
-            yield from filter(None, _RESERVED_CHARACTERS.split(text[start : start + PIECE_CHARACTERS]))
+    return without_reserved(cut_to_pieces(texts))
 
 
 def alphabet(pieces: Iterable[str], vocab_size: int) -> set[str]:
@@ -83,11 +97,24 @@ def within_alphabet(pieces: Iterable[str], characters: set[str]) -> Iterator[str
 
 
 def train_bpe(pieces: list[str], vocab_size: int) -> bytes:
-    """Train on `pieces` and return the content of a ``tokenizer.model``. The same pieces give the same bytes.
+    """Train a BPE model on `pieces` and return the content of a ``tokenizer.model``; same pieces, same bytes.
 
     Raises:
         DataError: there is no text, it does not support so many pieces, or its alphabet does not fit in them.
     """
+    return _train(pieces, vocab_size, "bpe")
+
+
+def train_unigram(pieces: list[str], vocab_size: int) -> bytes:
+    """Train a unigram language model of pieces, otherwise as `train_bpe` does; its encoding is several times slower.
+
+    Raises:
+        DataError: as for `train_bpe`.
+    """
+    return _train(pieces, vocab_size, "unigram")
+
+
+def _train(pieces: list[str], vocab_size: int, model_type: str) -> bytes:
     import sentencepiece
 
     if not pieces:
@@ -97,7 +124,7 @@ def train_bpe(pieces: list[str], vocab_size: int) -> bytes:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=within_alphabet(pieces, alphabet(pieces, vocab_size)),
             model_writer=model,
-            model_type="bpe",
+            model_type=model_type,
             vocab_size=vocab_size,
             character_coverage=1.0,  # of the alphabet chosen above
             byte_fallback=True,
@@ -114,7 +141,7 @@ def train_bpe(pieces: list[str], vocab_size: int) -> bytes:
             eos_id=-1,
             pad_id=-1,
             max_sentence_length=8 * PIECE_CHARACTERS,
-            num_threads=1,  # BPE training gains nothing from more
+            num_threads=1,  # BPE gains nothing from more, and sums in unigram training would depend on their number
             minloglevel=2,
         )
     except RuntimeError as error:
