@@ -12,6 +12,8 @@ from data_prep.sources.local import find_files
 from data_prep.stages import Stage, completed
 from megatron_recipe.files import sha256_file
 
+LISTS = Path(__file__).parent / "clean" / "lists"
+LIST_BLOCKS = ("adverts", "junk", "sensitive", "lists")
 TEXT_STAGES = ("collect", "clean", "deduplicate", "decontaminate")
 
 
@@ -68,10 +70,12 @@ def _source_states(recipe: DataRecipe) -> list[Any]:
 
 
 def _named_files(blocks: tuple[dict[str, dict[str, Any]], ...]) -> dict[str, str]:
-    """The content of files that cleaning blocks are given, such as the user's word lists."""
+    """The content of the word lists that cleaning blocks read, the project's and the user's: both are for editing."""
     values = [value for block in blocks for settings in block.values() for value in settings.values()]
     names = [name for value in values for name in (value if isinstance(value, list) else [value])]
-    return {name: sha256_file(Path(name)) for name in names if isinstance(name, str) and Path(name).is_file()}
+    given = [Path(name) for name in names if isinstance(name, str) and Path(name).is_file()]
+    shipped = sorted(LISTS.glob("*.txt")) if any(name in LIST_BLOCKS for block in blocks for name in block) else []
+    return {path.name if path in shipped else str(path): sha256_file(path) for path in (*shipped, *given)}
 
 
 def _state(path: Path) -> str:

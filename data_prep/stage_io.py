@@ -1,5 +1,6 @@
 """What the stages share: reading the shards of the one before, running blocks over them, saying what came of it."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,10 +33,16 @@ def writer(folder: Path) -> JsonlWriter:
 
 
 def keep_dropped(blocks: list[PipelineStep], folder: Path) -> None:
-    """Let each filter write what it drops, with the reason, to ``FOLDER/BLOCK/RANK.jsonl``."""
+    """Let each filter write what it drops, with the reason, to ``FOLDER/BLOCK/RANK.jsonl``.
+
+    BLOCK is the class; a second block of a class is ``CLASS2``.
+    """
+    seen: Counter[str] = Counter()
     for block in blocks:
         if hasattr(block, "exclusion_writer"):
-            block.exclusion_writer = writer(folder / type(block).__name__)
+            name = type(block).__name__
+            seen[name] += 1
+            block.exclusion_writer = writer(folder / (name if seen[name] == 1 else f"{name}{seen[name]}"))
 
 
 def run_on(before: Stage, title: str, blocks: list[PipelineStep], folder: Path, recipe: DataRecipe) -> Counts:
