@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 COMMIT = "1234567890abcdef1234567890abcdef12345678"
 PAGE = 3
@@ -28,6 +28,8 @@ class FakeHub:
 
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, bytes]] = {}
+        self.branches: dict[str, dict[str, dict[str, bytes]]] = {}
+        """Other branches: repositories by the branch's name, which is its commit too."""
         self.gated: set[str] = set()
         self.token = "hf_right"
         self.commit = COMMIT
@@ -58,6 +60,9 @@ class FakeHub:
     def asked(self, part: str) -> list[dict[str, str]]:
         """Headers of the requests whose path holds `part`."""
         return [headers for path, headers in self.requests if part in path]
+
+    def files(self, repo: str, revision: str) -> dict[str, bytes]:
+        return self.branches.get(revision, self.repos).get(repo, {})
 
     def next_fault(self, path: str) -> str:
         with self.lock:
@@ -92,9 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts[:2] == ["api", "datasets"]:
             self.listing("/".join(parts[2:4]), parts[4:], query)
         elif parts[0] == "datasets":
-            self.resolve("/".join(parts[1:3]), "/".join(parts[5:]))
+            self.resolve("/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
         else:
-            self.cdn("/".join(parts[1:3]), "/".join(parts[3:]))
+            self.cdn("/".join(parts[2:4]), parts[1], "/".join(parts[4:]))
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
@@ -126,11 +131,13 @@ class _Handler(BaseHTTPRequestHandler):
         if repo not in self.fake.repos:
             return self.answer(401, X_Error_Code="RepoNotFound")
         if rest[:1] != ["tree"]:
-            if rest[1:] and rest[1] not in ("main", self.fake.commit):
+            name = rest[1] if rest[1:] else "main"
+            if name not in ("main", self.fake.commit, *self.fake.branches):
                 return self.answer(404, X_Error_Code="RevisionNotFound")
-            return self.json({"id": repo, "_id": "1", "sha": self.fake.commit})
+            return self.json({"id": repo, "_id": "1", "sha": self.fake.commit if name == "main" else name})
         folder = "/".join(rest[2:])
-        files = [entry(p, d) for p, d in self.fake.repos[repo].items() if not folder or p.startswith(f"{folder}/")]
+        stored = self.fake.files(repo, rest[1])
+        files = [entry(p, d) for p, d in stored.items() if not folder or p.startswith(f"{folder}/")]
         if folder and not files:
             return self.answer(404, X_Error_Code="EntryNotFound")
         start = int(query.get("cursor", 0))
@@ -141,13 +148,13 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Link"] = f'<{link}>; rel="next"'
         return self.json([{"type": "directory", "oid": "0", "path": "x"}, *files[start : start + PAGE]], **headers)
 
-    def resolve(self, repo: str, path: str) -> None:
+    def resolve(self, repo: str, revision: str, path: str) -> None:
         if self.refused(repo):
             return None
-        data = self.fake.repos[repo].get(path)
+        data = self.fake.files(repo, revision).get(path)
         if data is None:
             return self.answer(404, X_Error_Code="EntryNotFound")
-        location = f"{self.fake.cdn}/cdn/{repo}/{path}?Signature=x"
+        location = f"{self.fake.cdn}/cdn/{quote(revision, safe='')}/{repo}/{quote(path)}?Signature=x"
         listed = entry(path, data)
         etag = listed.get("lfs", listed)["oid"]
         return self.answer(302, Location=location, X_Linked_Size=str(len(data)), X_Linked_Etag=f'"{etag}"')
@@ -155,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
     def modelscope(self, repo: str, rest: list[str], query: dict[str, str]) -> None:
         files = self.fake.repos.get(repo, {})
         if rest == ["repo"]:
-            return self.cdn(repo, query["FilePath"])
+            return self.cdn(repo, query["Revision"], query["FilePath"])
         if repo not in self.fake.repos:
             return self.answer(404, b'{"Code": 10010205001, "Success": false, "Message": "not exist"}')
         listed = [
@@ -166,8 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         page = [{"Type": "tree", "Path": "data", "Size": 0}, *listed][(number - 1) * size : number * size]
         return self.json({"Code": 200, "Success": True, "Data": {"Files": page, "TotalCount": len(listed) + 1}})
 
-    def cdn(self, repo: str, path: str) -> None:
-        data = self.fake.repos[repo][path]
+    def cdn(self, repo: str, revision: str, path: str) -> None:
+        data = self.fake.files(repo, revision)[path]
         fault = self.fake.next_fault(path)
         if fault in ("busy", "error", "range"):
             status = {"busy": 429, "error": 503, "range": 416}[fault]

@@ -3,7 +3,7 @@
 from threading import Event
 
 import pytest
-from conftest import PLAIN, QUICK
+from plain_dataset import PLAIN, QUICK
 
 from data_prep.download.choose import Limits
 from data_prep.download.download import Download, download, plan

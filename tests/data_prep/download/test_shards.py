@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from conftest import QUICK
+from plain_dataset import QUICK
 
 from data_prep.download.download import Download
 from data_prep.download.shards import shards, stream_shards
