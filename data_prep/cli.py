@@ -5,10 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_prep.download.command import download
+from data_prep.stream_command import stream
+
 if TYPE_CHECKING:
     from data_prep.recipe import DataRecipe
 
 app = typer.Typer(no_args_is_help=True, help="Text → clean, deduplicated Megatron datasets with their tokenizer.")
+
+
+app.command()(download)
+app.command()(stream)
 
 
 @app.command()
@@ -33,7 +40,9 @@ def prepare(
     tokenizer: Annotated[
         Path | None, typer.Option(help="Use this SentencePiece .model or tokenizer.json instead of training one.")
     ] = None,
-    text_field: Annotated[str, typer.Option(help="Column of the SOURCEs that holds the text.")] = "text",
+    text_field: Annotated[
+        str | None, typer.Option(help="Column of the SOURCEs that holds the text. Default: text.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes; 0 for all cores. Changes no byte of the result.")
     ] = None,

@@ -23,11 +23,11 @@ class Source(Section):
     name: str | None = None
     """Name in reports; by default that of the record, of the download, or of the file or folder."""
     category: str | None = None
-    """Kind of text (web, code, encyclopedia, news, novels, …), by which mixes can be written."""
+    """Kind of text (web, code, encyclopedia, news, novels, …), by which mixes can be written; a download knows it."""
     license: str | None = None
-    """Licence of records that name none."""
-    text_field: str = "text"
-    """Column or key that holds the text."""
+    """Licence of records that name none; a download knows it."""
+    text_field: str | None = None
+    """Column or key that holds the text; by default that of the download, or ``text``."""
 
 
 class DeduplicateSettings(Section):

@@ -5,10 +5,14 @@ from typing import Annotated
 
 import typer
 
+from eval.download import download
+
 app = typer.Typer(help="Held-out loss and generated text of an exported model.", no_args_is_help=True)
 
 Model = Annotated[Path, typer.Argument(help="A Hugging Face folder, exports/NAME say.")]
 Out = Annotated[Path | None, typer.Option(help="JSON file to write; default: standard output.")]
+
+app.command()(download)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.readers.base import BaseReader
 from datatrove.pipeline.readers.parquet import ParquetReader
 
+from data_prep.download import record as download_record
 from data_prep.recipe import Source
 from data_prep.sources import packed
 from data_prep.sources.bad_lines import FIELD as BAD_LINE
@@ -40,6 +41,7 @@ class LocalFile:
     category: str | None = None
     license: str | None = None
     text_field: str = "text"
+    id_field: str = "id"
 
     @property
     def suffix(self) -> str:
@@ -62,9 +64,17 @@ def find_files(sources: tuple[Source, ...]) -> list[LocalFile]:
 def _files_of(source: Source) -> list[LocalFile]:
     path = source.path
     known = JSONL_SUFFIXES + PARQUET_SUFFIXES + TEXT_SUFFIXES
+    fetched = _download_of(path)
 
     def file(at: Path, name: str) -> LocalFile:
-        return LocalFile(at, source.name or name, source.category, source.license, source.text_field)
+        return LocalFile(
+            at,
+            source.name or (fetched.dataset if fetched else name),
+            source.category or (fetched.category if fetched else None),
+            source.license or (fetched.license if fetched else None),
+            source.text_field or (fetched.text_field if fetched else "text"),
+            (fetched.id_field if fetched else None) or "id",
+        )
 
     if path.is_file():
         found = file(path, path.name.partition(".")[0])
@@ -73,12 +83,32 @@ def _files_of(source: Source) -> list[LocalFile]:
         return [found]
     if not path.is_dir():
         raise DataError(f"{path}: there is no such file or folder")
-    inside = [file(at, path.resolve().name) for at in sorted(path.rglob("*")) if at.is_file()]
+    inside = [file(at, path.resolve().name) for at in sorted(path.rglob("*")) if _is_text_of_its_own(at)]
     readable = [found for found in inside if found.suffix in known]
     if not readable:
         suffixes = ", ".join(sorted({f.path.suffix or f.path.name for f in inside})[:8]) or "nothing"
         raise DataError(f"{path}: holds no text files (found {suffixes}); give {READABLE}")
     return readable
+
+
+def _download_of(path: Path) -> download_record.Record | None:
+    """What `data download` wrote of the folder.
+
+    Raises:
+        DataError: it was stopped before all files were there.
+    """
+    fetched = download_record.read_record(path)
+    if fetched and not fetched.complete:
+        raise DataError(
+            f"{path}: the download of {fetched.dataset} was stopped; run it again, or delete its "
+            f"{download_record.NAME} to read what is there"
+        )
+    return fetched
+
+
+def _is_text_of_its_own(path: Path) -> bool:
+    """Not the record of a download, nor what it has not finished."""
+    return path.is_file() and path.name != download_record.NAME and not path.name.startswith(".")
 
 
 class LocalText(BaseReader):
@@ -144,7 +174,7 @@ def _document(record: "dict[str, Any] | _Bad", place: str, file: LocalFile) -> D
         message = f"{place}: {file.text_field!r} holds {type(text).__name__}, not text; name another --text-field"
         return _document(_Bad(message), place, file)
     metadata = {key: value for key, value in metadata.items() if value}
-    return Document(text=_valid_unicode(text or ""), id=str(record.get("id") or place), metadata=metadata)
+    return Document(text=_valid_unicode(text or ""), id=str(record.get(file.id_field) or place), metadata=metadata)
 
 
 @dataclass(frozen=True)
