@@ -40,7 +40,7 @@ def download(
         return
     from data_prep.download.choose import Limits
     from data_prep.download.download import download as run
-    from data_prep.download.download import plan
+    from data_prep.download.download import plan, size
     from data_prep.download.hub import open_hub
 
     found = find_dataset(dataset)
@@ -58,8 +58,8 @@ def download(
     hub = open_hub(mirror, token, found.is_gated)
     wanted = plan(found, part, hub, folder, limits, revision)
     say(
-        f"{found.title} ({part.name}) from {hub.endpoint}: {len(wanted.files):,} files, {wanted.bytes / 1e9:,.3g} GB, "
-        f"about {(wanted.record.tokens or 0) / 1e9:,.3g} billion tokens (estimated by size); {found.license}"
+        f"{found.title} ({part.name}) from {hub.endpoint}: {len(wanted.files):,} files, {size(wanted.bytes)}, "
+        f"about {wanted.record.tokens or 0:,} tokens (estimated by size); licence: {found.license}"
     )
     if dry_run:
         for file in wanted.files:
@@ -67,6 +67,6 @@ def download(
         return
     done = run(wanted, connections)
     say(
-        f"{folder}: {len(done.files):,} files, {wanted.bytes / 1e9:,.3g} GB, {done.tokens or 0:,} tokens "
+        f"{folder}: {len(done.files):,} files, {size(wanted.bytes)}, {done.tokens or 0:,} tokens "
         f"({done.tokens_are}); text in the column {done.text_field!r}; next: megatron-recipe data prepare {folder}"
     )

@@ -42,6 +42,14 @@ class Download:
         return self.folder / file.path
 
 
+def size(number_of_bytes: float) -> str:
+    """Bytes in the unit that suits them (powers of 1000, as disks and hubs count)."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number_of_bytes >= factor:
+            return f"{number_of_bytes / factor:,.1f} {unit}"
+    return f"{number_of_bytes:,.0f} bytes"
+
+
 def plan(
     dataset: HubDataset, subset: Subset, hub: Hub, folder: Path, limits: Limits, revision: str | None = None
 ) -> Download:
@@ -61,7 +69,6 @@ def plan(
     wanted.revision = hub.commit(repo, revision or (begun.revision if begun else "main"), stop)
     files = hub.files(repo, wanted.revision, subset.folder, stop)
     chosen = choose(files, dataset.suffixes, limits, dataset.bytes_per_token)
-    # checksums that the hub has not listed but an earlier run computed still tell whether a file was changed since
     wanted.files = [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in chosen]
     wanted.tokens = round(sum(file.bytes for file in chosen) / dataset.bytes_per_token)
     return Download(Origin(hub, repo, wanted.revision), chosen, folder, wanted)
@@ -95,8 +102,8 @@ def download(wanted: Download, connections: int) -> Record:
     checksums = _check(wanted, connections)
     missing = [file for file in wanted.files if file.path not in checksums]
     if checksums:
-        size = sum(file.bytes for file in wanted.files if file.path in checksums)
-        console.say(f"{len(checksums):,} of {len(wanted.files):,} files ({size / 1e9:.3g} GB) are there and right")
+        right = sum(file.bytes for file in wanted.files if file.path in checksums)
+        console.say(f"{len(checksums):,} of {len(wanted.files):,} files ({size(right)}) are there and right")
     _require_space(wanted, missing)
     checksums |= _fetch(wanted, missing, connections)
     for entry in wanted.record.files:

@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event
 
+from megatron_recipe import console
 from megatron_recipe.errors import MachineError
 
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed (time-outs, too early, too many requests, server errors)."""
+
+NOTICED_SECONDS = 5.0
+"""A wait this long is said: the progress seems to stand still."""
 
 
 class PassingError(Exception):
@@ -58,7 +62,10 @@ class Patience:
         if asked is not None and asked > self.longest_asked_seconds:
             raise MachineError(f"{what}: {error}, and asks to wait {asked / 60:.0f} minutes; run the command then")
         doubled = min(self.first_wait_seconds * 2 ** (failures - 1), self.longest_wait_seconds)
-        if stop.wait(doubled if asked is None else asked):
+        seconds = doubled if asked is None else asked
+        if seconds >= NOTICED_SECONDS:
+            console.say(f"{what}: {error}; trying again in {seconds:.0f} s")
+        if stop.wait(seconds):
             raise Stopped
 
     def call[T](self, request: Callable[[], T], what: str, stop: Event) -> T:
