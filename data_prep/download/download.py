@@ -1,7 +1,7 @@
 """A dataset's files into a folder: listed, chosen, checked, fetched several at a time, and registered."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import disk_usage
 from threading import Event
@@ -9,6 +9,7 @@ from threading import Event
 from data_prep.download import record as records
 from data_prep.download.choose import Limits, choose
 from data_prep.download.hub import Hub, Origin, RemoteFile, repo_on
+from data_prep.download.lock import only_download
 from data_prep.download.patience import Patience
 from data_prep.download.record import Record, read_record, refuse_other
 from data_prep.download.transfer import bytes_there, fetch, is_there
@@ -68,10 +69,19 @@ def plan(
         refuse_other(folder, begun, wanted)
     wanted.revision = hub.commit(repo, revision or (begun.revision if begun else "main"), stop)
     files = hub.files(repo, wanted.revision, subset.folder, stop)
-    chosen = choose(files, dataset.suffixes, limits, dataset.bytes_per_token)
+    chosen = choose(_with_known_checksums(files, begun), dataset.suffixes, limits, dataset.bytes_per_token)
     wanted.files = [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in chosen]
     wanted.tokens = round(sum(file.bytes for file in chosen) / dataset.bytes_per_token)
     return Download(Origin(hub, repo, wanted.revision), chosen, folder, wanted)
+
+
+def _with_known_checksums(files: list[RemoteFile], begun: Record | None) -> list[RemoteFile]:
+    """Files whose hub lists no checksum get the one that was computed when they were fetched."""
+    known = {(entry["path"], entry["bytes"]): entry["sha256"] for entry in begun.files} if begun else {}
+    return [
+        file if file.sha256 or file.git_sha1 else replace(file, sha256=known.get((file.path, file.bytes)))
+        for file in files
+    ]
 
 
 def _record(dataset: HubDataset, subset: Subset, hub: Hub, repo: str) -> Record:
@@ -98,6 +108,11 @@ def download(wanted: Download, connections: int) -> Record:
     Raises:
         ConfigError, DataError, MachineError: see transfer.fetch; files that came before stay, a later run goes on.
     """
+    with only_download(wanted.folder):
+        return _download(wanted, connections)
+
+
+def _download(wanted: Download, connections: int) -> Record:
     wanted.record.write(wanted.folder)  # first, so that a run that is killed goes on with the same commit
     checksums = _check(wanted, connections)
     missing = [file for file in wanted.files if file.path not in checksums]

@@ -15,7 +15,7 @@ BY_HAND = "by hand"
 
 @dataclass
 class Record:
-    """A folder's origin. `files` are those wanted; each has its `sha256` once it was fetched and found right."""
+    """A folder's origin, and the files wanted in it."""
 
     dataset: str
     hub: str
@@ -33,7 +33,8 @@ class Record:
     tokens_field: str | None = None
     metadata_fields: list[str] = field(default_factory=list)
     files: list[dict[str, Any]] = field(default_factory=list)
-    """[{"path", "bytes", "sha256"}]; sha256 is None while a file is missing, tokens is there if they were counted."""
+    """[{"path", "bytes", "sha256"}]: the checksum that the hub lists; where it lists none, that of what was fetched,
+    None until then. `tokens` too, if they were counted."""
     tokens: int | None = None
     tokens_are: str = "estimated"
     """How `tokens` came about: estimated (from bytes), or counted (the sum of tokens_field)."""

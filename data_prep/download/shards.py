@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from data_prep.download.download import SPARE_BYTES, Download
 from data_prep.download.hub import RemoteFile
+from data_prep.download.lock import only_download
 from data_prep.download.transfer import bytes_there, fetch, is_there
 from megatron_recipe import console
 from megatron_recipe.files import disk_full
@@ -26,7 +27,11 @@ def shards(wanted: Download, done: set[str]) -> Iterator[tuple[RemoteFile, Path]
     Raises:
         ConfigError, DataError, MachineError: see transfer.fetch.
     """
-    left = [file for file in wanted.files if file.path not in done]
+    with only_download(wanted.folder):
+        yield from _shards(wanted, [file for file in wanted.files if file.path not in done])
+
+
+def _shards(wanted: Download, left: list[RemoteFile]) -> Iterator[tuple[RemoteFile, Path]]:
     wanted.record.write(wanted.folder)  # pins the commit for a run that goes on
     stop = Event()
     may_fetch = threading.Semaphore(1)

@@ -206,3 +206,12 @@ def test_tokens_are_counted_where_a_column_gives_them(hub, make_plan):
     done = download(module.Download(wanted.origin, files, wanted.folder, wanted.record), connections=1)
     assert (done.tokens, done.tokens_are) == (70, "counted")
     assert [entry["tokens"] for entry in done.files] == [30, 40]
+
+
+def test_two_downloads_do_not_share_a_folder(make_plan):
+    from data_prep.download.lock import only_download
+
+    wanted = make_plan()
+    with only_download(wanted.folder), pytest.raises(DataError, match=r"another download \(process \d+\)"):
+        download(wanted, connections=1)
+    download(wanted, connections=1)

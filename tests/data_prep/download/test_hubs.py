@@ -80,7 +80,7 @@ def test_modelscope(hub, tmp_path):
     assert (done.hub, done.revision) == ("modelscope", "master")
     for file in wanted.files:
         assert (tmp_path / file.path).read_bytes() == hub.repos["lab/plain"][file.path]
-    with pytest.raises(DataError, match="HTTP 404 for lab/other"):
+    with pytest.raises(DataError, match="HTTP 404 for lab/other"):  # its answer is JSON with a Message
         source.files("lab/other", "master", "data", Event())
     with pytest.raises(DataError, match="no files in nowhere"):
         source.files("lab/plain", "master", "nowhere", Event())
@@ -99,3 +99,16 @@ def test_waits_that_servers_ask_for():
     assert asked_seconds({"ratelimit": '"api";r=10;t=42'}) is None
     assert asked_seconds({"retry-after": "soon"}) is None
     assert asked_seconds({}) is None
+
+
+def test_a_hub_without_checksums_is_verified_by_those_of_the_first_run(hub, tmp_path, monkeypatch):
+    source = ModelScope(hub.address, QUICK)
+    files = [RemoteFile(file.path, file.bytes) for file in source.files("lab/plain", "master", "data", Event())]
+    monkeypatch.setattr(ModelScope, "files", lambda *arguments: files)
+    download(plan(PLAIN, PLAIN.subset(None), source, tmp_path, Limits()), connections=2)
+    damaged = tmp_path / files[2].path
+    damaged.write_bytes(b"?" * files[2].bytes)
+    hub.sent.clear()
+    download(plan(PLAIN, PLAIN.subset(None), source, tmp_path, Limits()), connections=2)
+    assert set(hub.sent) == {files[2].path}
+    assert damaged.read_bytes() == hub.repos["lab/plain"][files[2].path]
