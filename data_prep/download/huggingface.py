@@ -11,7 +11,7 @@ from threading import Event
 from typing import Any
 
 from data_prep.download.hub import RemoteFile
-from data_prep.download.patience import PASSING_STATUSES, PassingError, Patience
+from data_prep.download.patience import LISTING, PASSING_STATUSES, PassingError, Patience
 from megatron_recipe.errors import ConfigError, DataError
 
 TIMEOUT_SECONDS = 30.0
@@ -22,13 +22,13 @@ class HuggingFace:
 
     name = "huggingface"
 
-    def __init__(self, endpoint: str, token: str | bool | None, patience: Patience | None = None) -> None:
+    def __init__(self, endpoint: str, token: str | bool | None, patience: Patience = LISTING) -> None:
         from huggingface_hub import HfApi, logging
 
         logging.set_verbosity_error()  # its warnings of retries would cut through the progress line
         self.endpoint = endpoint
         self.api = HfApi(endpoint=endpoint, token=token)
-        self.patience = patience or Patience()
+        self.patience = patience
 
     def commit(self, repo: str, revision: str, stop: Event) -> str:
         """See Hub."""

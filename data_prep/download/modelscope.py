@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from data_prep.download.hub import RemoteFile
-from data_prep.download.patience import PASSING_STATUSES, PassingError, Patience
+from data_prep.download.patience import LISTING, PASSING_STATUSES, PassingError, Patience
 from megatron_recipe.errors import DataError
 
 PAGE_SIZE = 200
@@ -21,9 +21,9 @@ class ModelScope:
 
     name = "modelscope"
 
-    def __init__(self, endpoint: str, patience: Patience | None = None) -> None:
+    def __init__(self, endpoint: str, patience: Patience = LISTING) -> None:
         self.endpoint = endpoint
-        self.patience = patience or Patience()
+        self.patience = patience
 
     def commit(self, repo: str, revision: str, stop: Event) -> str:
         """The branch: `main`, Hugging Face's default, is called master here."""

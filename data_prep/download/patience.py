@@ -55,8 +55,8 @@ class Patience:
         """
         if failures > self.max_failures:
             raise MachineError(
-                f"{what}: {error} ({failures} times in a row); check the connection or take a --mirror, then run the "
-                "same command again: it continues"
+                f"{what}: {error} ({failures} times in a row); check the connection or take a --mirror "
+                "(hf-mirror, from China), then run the same command again: it continues"
             )
         asked = asked_seconds(error.headers)
         if asked is not None and asked > self.longest_asked_seconds:
@@ -77,6 +77,10 @@ class Patience:
             except PassingError as error:
                 failures += 1
                 self.after(failures, error, what, stop)
+
+
+LISTING = Patience(max_failures=3)
+"""For the first words with a hub: one that cannot be reached from here should be said within seconds."""
 
 
 def asked_seconds(headers: Mapping[str, str]) -> float | None:

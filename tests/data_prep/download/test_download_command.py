@@ -8,19 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import ENVIRONMENT, ROOT, interrupt
+from commands import ENVIRONMENT, ROOT, interrupt, recipe_command
 from hub_server import FakeHub, content
 from plain_dataset import parquet
 
-PROGRAM = (
-    "import data_prep.cli as data; from data_prep.download.command import download; "
-    "data.app.command()(download); from megatron_recipe.cli import main; main()"
-)
 FINEWEB = "HuggingFaceFW/fineweb"
 
 
 def command(*arguments):
-    return [sys.executable, "-c", PROGRAM, "data", "download", *map(str, arguments)]
+    return recipe_command(["data", "download", *arguments])
 
 
 def run(folder, *arguments):
