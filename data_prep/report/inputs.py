@@ -18,6 +18,7 @@ from data_prep.report.sampling import Population, Text, shards
 from data_prep.report.stage_files import TEXT_STAGES, FinishedStage, is_work_folder, read_stages
 from data_prep.sources.bad_lines import FIELD as BAD_LINE
 from data_prep.sources.local import LocalFile, LocalText, find_files
+from megatron_recipe.console import warn
 from megatron_recipe.errors import ConfigError, DataError
 
 MAX_HASHES = 1 << 20
@@ -55,7 +56,10 @@ def find_corpus(paths: list[Path], work: Path | None) -> Corpus:
     path = paths[0]
     if (path / MANIFEST).is_file():
         folder = work or path.absolute().parent.parent / "work" / path.absolute().name
-        return _prepared(path.absolute().name, "dataset", read_stages(folder), path)
+        stages = read_stages(folder)
+        if not stages:
+            warn(f"{folder}: no finished stage of {path}, so that there is little to report; give its --work folder")
+        return _prepared(path.absolute().name, "dataset", stages, path)
     stages = read_stages(path)
     return _prepared(path.absolute().name, "work", stages, _dataset_of(stages))
 
@@ -99,7 +103,7 @@ def _raw(paths: list[Path]) -> Corpus:
 
 
 class ExactCopies:
-    """Counts copies in a stream: all of them while a million different texts are held, then a random part of the texts.
+    """Counts the bytes of a stream, and its copies: all of them while a million different texts are held, then a random part of the texts.
 
     A text is held if its hash ends in `level` zero bits, so all copies of one are held or none (Wegman's adaptive
     sampling, Flajolet 1990). Memory: under 100 MB. Texts are equal as in data_prep/dedup/exact.py.
@@ -109,9 +113,11 @@ class ExactCopies:
         self.max_hashes = max_hashes
         self.level = 0
         self.counts: dict[int, int] = {}
+        self.bytes = 0
 
     def see(self, document: Document) -> None:
         """Count one document."""
+        self.bytes += len(document.text.encode("utf-8", "surrogatepass"))
         text = normalised(document.text).encode("utf-8", "surrogatepass")
         number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
         if number & ((1 << self.level) - 1):

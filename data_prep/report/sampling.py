@@ -76,7 +76,7 @@ def choose(population: Population, size: int, seed: int, see: Callable[[Any], No
             see(item)
             count += 1
         documents += count
-        first = np.uint64(key_of(seed, population.name_of(part)))
+        first = np.uint64(key_of(seed, f"{index}/{population.name_of(part)}"))
         for start in range(0, count, CHUNK):
             numbers = np.arange(start, min(start + CHUNK, count), dtype=np.uint64)
             drawn = mixed(numbers + first)

@@ -1,6 +1,5 @@
 """Measures the sample of one population: lengths, languages, quality signals, personal data, the web rules."""
 
-import copy
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +41,7 @@ class Survey:
         self.reason_of = array("q")
         self.texts: list[tuple[int, Text, str]] = []
         self._label, self._mask = LanguageLabel(), MaskPII()
-        self._rules = build_cleaners(copy.deepcopy(DEFAULT_CLEANERS))
+        self._rules = build_cleaners([entry for entry in DEFAULT_CLEANERS if "pii" not in entry])  # masks only
 
     def add(self, drawn: int, text: Text) -> None:
         """Measure one document, whose random number in the sample is `drawn`."""
