@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_prep.download.command import download
+from data_prep.report.command import report
 from data_prep.stream_command import stream
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Text → clean, deduplicated Megat
 
 app.command()(download)
 app.command()(stream)
+app.command()(report)
 
 
 @app.command()

@@ -13,9 +13,7 @@ def stream(
     tokenizer: Annotated[Path, typer.Option(help="A SentencePiece .model or a tokenizer.json.")],
     subset: Annotated[str | None, typer.Option(help="Part of the dataset. Default: its first.")] = None,
     out: Annotated[Path | None, typer.Option(help="The Megatron dataset. Default: datasets/DATASET.")] = None,
-    max_tokens: Annotated[
-        float | None, typer.Option(help="Stop after the file that reaches them; 2e9, say.")
-    ] = None,
+    max_tokens: Annotated[float | None, typer.Option(help="Stop after the file that reaches them; 2e9, say.")] = None,
     recipe: Annotated[str, typer.Option(help="A data recipe's name or YAML file; its sources are not read.")] = "web",
     mirror: Mirror = None,
     token: Token = None,
@@ -41,7 +39,7 @@ def stream(
 
     found = find_dataset(dataset)
     if found.by_hand:
-        raise ConfigError(f"{dataset} cannot be streamed: {found.by_hand}")
+        raise ConfigError(f"{dataset} cannot be streamed: {found.by_hand.format(out=f'corpora/{found.name}')}")
     folder = out or Path("datasets") / found.name
     values = {"out": folder, "tokenizer.file": tokenizer, "executor.workers": workers}
     settings = load_recipe(recipe, values, tuple(overrides or ()))
