@@ -103,7 +103,7 @@ def _raw(paths: list[Path]) -> Corpus:
 
 
 class ExactCopies:
-    """Counts the bytes of a stream, and its copies: all of them while a million different texts are held, then a random part of the texts.
+    """Counts the bytes of a stream, and its copies: all while a million texts are held, then those of a random part.
 
     A text is held if its hash ends in `level` zero bits, so all copies of one are held or none (Wegman's adaptive
     sampling, Flajolet 1990). Memory: under 100 MB. Texts are equal as in data_prep/dedup/exact.py.

@@ -120,6 +120,7 @@ def _described(survey: Survey, population: Population, chosen: Chosen) -> dict[s
         "documents": exactly(documents),
         "documents_expected": population.documents,
         "sampled": size,
+        "sampled_all": exact,
         "bytes": total_bytes,
         "characters": total("characters"),
         "tokens": total("tokens") if survey.count_tokens else None,

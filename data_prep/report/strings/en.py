@@ -8,7 +8,7 @@ ENGLISH = {
     "lede.files": "{documents} documents of text as it is; no stage has run on it.",
     "lede.none": "No stage that holds text has finished.",
     "legend": "A number after ≈ is estimated from a sample of {sampled} documents, with its 95% interval behind it "
-    "(seed {seed}). All others are counted.",
+    "(seed {seed}); bar charts and quantiles are of the sample. All others are counted.",
     "legend.all": "All documents were measured: every number is counted, none estimated.",
     "not_run.stage": "not run",
     "rest": "all others",

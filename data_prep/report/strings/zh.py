@@ -7,7 +7,8 @@ CHINESE = {
     "lede.stages": "读入 {read} 篇文档，保留 {kept} 篇，丢弃 {dropped} 篇。",
     "lede.files": "{documents} 篇原始文档；尚未经过任何阶段。",
     "lede.none": "还没有完成任何含文本的阶段。",
-    "legend": "≈ 后的数字由 {sampled} 篇文档的样本估计，其后是 95% 置信区间（种子 {seed}）。其余数字都是逐一计数的。",
+    "legend": "≈ 后的数字由 {sampled} 篇文档的样本估计，其后是 95% 置信区间（种子 {seed}）；条形图与分位数取自样本。"
+    "其余数字都是逐一计数的。",
     "legend.all": "所有文档都测量过：每个数字都是计数，没有估计。",
     "not_run.stage": "未运行",
     "rest": "其余全部",

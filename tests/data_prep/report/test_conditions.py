@@ -148,7 +148,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"00000\.jsonl:1: no document"):
         write_report([work], out=tmp_path / "page.html")
     (work / "1_collect" / "stage.json").write_text("{}")
-    with pytest.raises(DataError, match="stage.json: damaged"):
+    with pytest.raises(DataError, match=r"stage\.json: damaged"):
         write_report([work], out=tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 

@@ -198,7 +198,7 @@ def test_the_page_shows_what_the_json_says(report: Record) -> None:
 
 def test_a_page_can_be_made_of_the_json_alone(report: Record) -> None:
     content = {key: value for key, value in report.items() if key != "pages"}
-    assert render_page(content, "en") == report["pages"]["en"] or numbers_seen(render_page(content, "en"))
+    assert render_page(content, "zh") == report["pages"]["zh"]
 
 
 def test_both_tables_have_the_same_keys_and_placeholders() -> None:
