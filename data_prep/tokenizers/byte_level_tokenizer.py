@@ -11,11 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.tokenizers.sentencepiece_tokenizer import GOLDEN_TEXTS
+from data_prep.tokenizers.sentencepiece_tokenizer import EOD_NAMES, GOLDEN_TEXTS
 from megatron_recipe.errors import DataError
-
-EOD_TOKENS = ("<|end_of_document|>", "<|endoftext|>", "<|end_of_text|>", "</s>")
-"""Names of the end-of-document token, in order of preference: ours, then GPT-2 and Qwen, Llama 3, Llama 2."""
 
 
 class ByteLevelTokenizer:
@@ -25,7 +22,7 @@ class ByteLevelTokenizer:
         path: the file.
 
     Raises:
-        DataError: the file is missing, is no tokenizer.json, or has none of EOD_TOKENS.
+        DataError: the file is missing, is no tokenizer.json, or has none of EOD_NAMES.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,9 +45,11 @@ class ByteLevelTokenizer:
         self.eod_id = self._eod_id()
 
     def _eod_id(self) -> int:
-        found = [i for i in map(self._model.token_to_id, EOD_TOKENS) if i is not None]
+        found = [i for i in map(self._model.token_to_id, EOD_NAMES) if i is not None]
         if not found:
-            raise DataError(f"{self.path}: the tokenizer has no end-of-document token; add one of {EOD_TOKENS}")
+            raise DataError(
+                f"{self.path}: the tokenizer has no end-of-document token; add one of {', '.join(EOD_NAMES)}"
+            )
         return int(found[0])
 
     def encode(self, text: str) -> list[int]:

@@ -20,6 +20,9 @@ from megatron_recipe.errors import DataError
 
 UNKNOWN_PIECE = "<|unk|>"
 EOD_PIECE = "<|end_of_document|>"
+EOD_NAMES = (EOD_PIECE, "<|endoftext|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "</s>")
+"""What tokenizers call their end-of-document, in order of preference: ours, GPT-2 and Qwen, Llama 3, DeepSeek, Llama 2
+and Mistral."""
 WORD_MARK = "\u2581"
 
 GOLDEN_TEXTS = (
@@ -58,8 +61,17 @@ class SentencePieceTokenizer:
         self.fingerprint = hashlib.sha256(content).hexdigest()
         """Hex SHA-256 of the model file."""
         self.vocab_size: int = self._model.get_piece_size()
-        self.eod_id = self._special(EOD_PIECE)
+        self.eod_id = self._eod_id()
         self._word_mark_ids = np.array([self._special(f"<0x{b:02X}>") for b in WORD_MARK.encode()], dtype=np.int32)
+
+    def _eod_id(self) -> int:
+        found = [i for i in map(self._model.piece_to_id, EOD_NAMES) if self._model.is_control(i)]
+        if not found:
+            raise DataError(
+                f"{self.path}: the tokenizer has no end-of-document, none of {', '.join(EOD_NAMES)} is a control "
+                "piece of it; train one with `data prepare`"
+            )
+        return int(found[0])
 
     def _special(self, piece: str) -> int:
         piece_id = int(self._model.piece_to_id(piece))

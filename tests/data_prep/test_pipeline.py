@@ -16,6 +16,8 @@ from data_prep.manifest import read_manifest
 from data_prep.megatron_writer import read_tokens
 from data_prep.pipeline import clean, collect, prepare, write_dataset
 from data_prep.recipe import load_recipe
+from data_prep.tokenizers.hugging_face import train_byte_level_bpe
+from data_prep.tokenizers.load import load_reference
 from data_prep.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from data_prep.verify import verify
 from megatron_recipe.errors import ConfigError, DataError
@@ -183,6 +185,19 @@ def test_an_existing_tokenizer_is_taken_as_it_is(recipe, results, tmp_path):
     other = changed(recipe, out=tmp_path / "out", work=tmp_path / "work", tokenizer__file=given)
     assert "took" in prepare(other)[3].summary
     assert contents(other.out) == contents(recipe.out)
+
+
+def test_a_byte_level_tokenizer_gives_its_ids(recipe, results, tmp_path):
+    given = tmp_path / "tokenizer.json"
+    texts = [make_document(seed, language) for seed in range(60) for language in ("en", "zh")]
+    given.write_bytes(train_byte_level_bpe(texts, 500))
+    other = changed(recipe, out=tmp_path / "out", work=tmp_path / "work", tokenizer__file=given)
+    prepare(other)
+    tokenizer = load_reference(other.out / "tokenizer" / "tokenizer.json")
+    _, tokens = read_tokens(other.out / "validation")
+    texts = [json.loads(line)["text"] for line in (other.out / "validation.jsonl").open(encoding="utf-8")]
+    assert tokens.tolist() == [i for text in texts for i in [*tokenizer.encode(text), tokenizer.eod_id]]
+    assert "150 documents" in verify(other.out)
 
 
 def test_documents_that_hold_evaluation_items_are_dropped_and_listed(tmp_path):

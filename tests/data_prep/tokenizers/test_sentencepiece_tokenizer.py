@@ -1,5 +1,7 @@
 """Every text comes back, and text never becomes a special token."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -71,10 +73,10 @@ def test_a_file_that_is_no_model_is_named(tmp_path):
         SentencePieceTokenizer(path)
 
 
-def test_a_model_without_the_end_of_document_is_refused(tmp_path):
+def train_other_model(path: Path, eos_id: int) -> Path:
     import sentencepiece
 
-    with (tmp_path / "other.model").open("wb") as model:
+    with path.open("wb") as model:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(["some text of another model"] * 20),
             model_writer=model,
@@ -83,6 +85,19 @@ def test_a_model_without_the_end_of_document_is_refused(tmp_path):
             byte_fallback=True,
             minloglevel=2,
             hard_vocab_limit=False,
+            eos_id=eos_id,
         )
-    with pytest.raises(DataError, match="no piece '<\\|end_of_document\\|>'"):
-        SentencePieceTokenizer(tmp_path / "other.model")
+    return path
+
+
+def test_a_model_without_the_end_of_document_is_refused(tmp_path):
+    with pytest.raises(
+        DataError, match=r"no end-of-document, none of .*</s> is a control piece"
+    ):
+        SentencePieceTokenizer(train_other_model(tmp_path / "other.model", eos_id=-1))
+
+
+def test_an_existing_model_ends_documents_with_its_own_piece(tmp_path):
+    tokenizer = SentencePieceTokenizer(train_other_model(tmp_path / "other.model", eos_id=2))
+    assert tokenizer.eod_id == 2
+    assert 2 not in tokenizer.encode("a </s> in a text")
