@@ -1,12 +1,14 @@
 """Measures the sample of one population: lengths, languages, quality signals, personal data, the web rules."""
 
+import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from datatrove.data import Document
+from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from data_prep.clean.catalog import DEFAULT_CLEANERS, build_cleaners
 from data_prep.clean.language import LanguageLabel
@@ -67,11 +69,16 @@ class Survey:
     def _dropped_for(self, text: Text) -> str | None:
         """The reason for which the web recipe's blocks, one after the other, would drop a document."""
         document = Document(text=text.text, id=text.id, metadata={})
-        documents: Iterator[Document] | Iterable[Document] = [document]
         for block in self._rules:
-            documents = block.run(documents)
-        kept = any(True for _ in documents)
-        return None if kept else str(document.metadata.get("filter_reason", "unknown"))
+            if not isinstance(block, BaseFilter):
+                list(block.run(iter([document])))  # changes the document
+                continue
+            match block.filter(document):
+                case (False, str(reason)):
+                    return reason
+                case False | (False, _):
+                    return "unknown"
+        return None
 
     def _count_pii(self, text: Text) -> None:
         found = Counter(self._mask.mask(text.text)[1])
@@ -153,7 +160,10 @@ def _total_bytes(population: Population, sampled: Any, documents: int) -> Estima
 
 def _signal(name: str, values: Any, documents: int) -> dict[str, Any]:
     edges = [i / SIGNAL_BINS for i in range(SIGNAL_BINS + 1)] if name in SHARES else length_edges()
-    return {"mean": mean(values, documents), "quantiles": quantiles(values)} | _histogram(values, edges)
+    average = mean(values, documents)
+    highest = 1.0 if name in SHARES else math.inf
+    average |= {"low": max(average["low"], 0.0), "high": min(average["high"], highest)}
+    return {"mean": average, "quantiles": quantiles(values)} | _histogram(values, edges)
 
 
 def _histogram(values: Any, edges: Any) -> dict[str, Any]:
@@ -172,12 +182,13 @@ def _groups(
     all_bytes = float(arrays["bytes"].sum()) * documents / max(size, 1)  # a share needs no better total
 
     def row(inside: Any) -> dict[str, Any]:
+        of_documents = share(int(inside.sum()), size, exact)
         inside_bytes = np.where(inside, arrays["bytes"], 0.0)
+        of_bytes = total_by_ratio(inside_bytes, arrays["bytes"], all_bytes, documents)
         return {
-            "documents": share(int(inside.sum()), size, exact),
-            "bytes": scaled(
-                total_by_ratio(inside_bytes, arrays["bytes"], all_bytes, documents), 1 / max(all_bytes, 1.0)
-            ),
+            "documents": of_documents,
+            # where all of the sample is of one group, its spread says nothing: then as sure as of the documents
+            "bytes": of_documents if inside.all() else scaled(of_bytes, 1 / max(all_bytes, 1.0)),
             "mean_characters": float(arrays["characters"][inside].mean()) if inside.any() else 0.0,
             "rules": share(int((dropped & inside).sum()), int(inside.sum()), exact),
             "pii": share(int((has_pii & inside).sum()), int(inside.sum()), exact),

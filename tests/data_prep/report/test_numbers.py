@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import zstandard
 from conftest import Prepared
+from datatrove.data import Document
+from datatrove.pipeline.writers import JsonlWriter
 
+from data_prep.clean.catalog import DEFAULT_CLEANERS, build_cleaners
 from data_prep.clean.pii import MaskPII
 from data_prep.report.page import render_page
 from data_prep.report.strings import strings_for
@@ -131,6 +134,22 @@ def test_personal_data(report: Record, prepared: Prepared) -> None:
     assert found["any"]["count"] == sum(bool(MaskPII().mask(text)[1]) for text in texts)
     by_source = {row["name"]: row["pii"]["count"] for row in report["populations"]["after"]["source"]["rows"]}
     assert sum(by_source.values()) == found["any"]["count"]
+
+
+def test_the_web_rules_drop_what_a_pipeline_of_them_drops(report: Record, prepared: Prepared, tmp_path: Path) -> None:
+    documents: Any = [
+        Document(text=record["text"], id=record["id"]) for record in lines(prepared.stages["deduplicate"] / "documents")
+    ]
+    blocks: list[Any] = build_cleaners(DEFAULT_CLEANERS)
+    for block in blocks:
+        if hasattr(block, "exclusion_writer"):
+            block.exclusion_writer = JsonlWriter(str(tmp_path / type(block).__name__), compression=None)
+        documents = block.run(documents)
+    kept = len(list(documents))
+    reasons = Counter(record["metadata"]["filter_reason"] for record in lines(tmp_path))
+    found = report["populations"]["after"]["rules"]
+    assert {reason: share["count"] for reason, share in found["reasons"].items()} == reasons
+    assert reasons and found["any"]["of"] - found["any"]["count"] == kept
 
 
 def test_stages_and_reasons(report: Record, prepared: Prepared) -> None:
