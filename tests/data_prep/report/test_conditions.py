@@ -157,3 +157,29 @@ def test_a_dry_run_writes_nothing(prepared: Prepared, tmp_path: Path, capsys: py
     write_report([prepared.recipe.out], work=prepared.recipe.work, out=tmp_path / "page.html", dry_run=True)
     assert "collect, clean, deduplicate" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_overlaps_with_evaluation_sets_are_counted_by_set(tmp_path: Path, lang: str) -> None:
+    work = work_folder(tmp_path, [{"id": str(i), "text": f"text {i}", "metadata": {}} for i in range(3)])
+    stage = work / "2_decontaminate"
+    (stage / "documents").mkdir(parents=True)
+    (stage / "documents" / "00000.jsonl").write_text(json.dumps({"id": "0", "text": "text 0", "metadata": {}}) + "\n")
+    (stage / "dropped" / "Decontaminate").mkdir(parents=True)
+    dropped = [{"id": i, "text": "x", "metadata": {"filter_reason": "contaminated"}} for i in "12"]
+    (stage / "dropped" / "Decontaminate" / "00000.jsonl").write_text("".join(json.dumps(d) + "\n" for d in dropped))
+    overlaps = [
+        {"id": id_, "set": name, "item": 0, "dropped": drops, "text": SCRIPT}
+        for id_, name, drops in (("0", "mmlu", False), ("1", "mmlu", True), ("2", "arc", True))
+    ]
+    (stage / "contaminated.jsonl").write_text("".join(json.dumps(one) + "\n" for one in overlaps))
+    counts = {"documents_in": 3, "documents_out": 1, "dropped": {"contaminated": 2}, "bytes_out": 6, "seconds": 0.5}
+    (stage / "stage.json").write_text(json.dumps({"fingerprint": "x", "result": {"name": "decontaminate", **counts}}))
+    content, page = written([work], tmp_path, lang=lang)
+    assert content["contamination"]["sets"] == [
+        {"name": "arc", "overlaps": 1, "dropped": 1},
+        {"name": "mmlu", "overlaps": 2, "dropped": 1},
+    ]
+    assert content["contamination"]["dropped"] == content["funnel"]["dropped"] == 2
+    assert all(check["holds"] for check in content["checks"])
+    assert "<script" not in page and "mmlu" in page
