@@ -148,4 +148,4 @@ def test_ctrl_c_cancels_the_job_and_a_kill_leaves_it_to_the_next_run(tmp_path, s
     process.communicate()
     result = collect(recipe)
     assert result.documents_in == 164
-    assert read_job(recipe.work / "1_collect" / "run" / "job.json") == job, "the run waited for the job that was in the queue"
+    assert read_job(recipe.work / "1_collect" / "run" / "job.json") == job, "waited for the job in the queue"
