@@ -8,6 +8,7 @@ import typer
 from data_prep.download.command import download
 from data_prep.report.command import report
 from data_prep.stream_command import stream
+from data_prep.tokenizer_lab.command import tokenizers
 
 if TYPE_CHECKING:
     from data_prep.recipe import DataRecipe
@@ -18,6 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Text → clean, deduplicated Megat
 app.command()(download)
 app.command()(stream)
 app.command()(report)
+app.command()(tokenizers)
 
 
 @app.command()

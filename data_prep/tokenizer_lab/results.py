@@ -56,11 +56,11 @@ WORDS = {
     },
     "zh": {
         "none": "这里的分词器都会丢失文本；请训练带字节片段的（sentencepiece-bpe 或 byte-level-bpe）。",
-        "chosen": "建议采用 {name}：用它训练 1B 模型，这个配比（{mix}）的每字节文本要 {flops:.3g} 次运算，不丢文本的分词器中没有"
-        "便宜 3% 以上的；每个 id 在磁盘上占 {disk} 字节，一个 token 平均 {bytes:.2f} 字节。它的嵌入层有 {embedding:.0f}M 参数，"
-        "占模型的 {share:.1%}。",
-        "growth": "词表扩大到 {large:,} 会增加 {added:.0f}M 参数（{share:.1%}），每个 token 要多装 {even:.1%} 的字节，训练成本才"
-        "持平。",
+        "chosen": "建议采用 {name}：用它训练 1B 模型，这个配比（{mix}）的每字节文本要 {flops:.3g} 次运算，"
+        "不丢文本的分词器中没有便宜 3% 以上的；每个 id 在磁盘上占 {disk} 字节，一个 token 平均 {bytes:.2f} 字节。"
+        "它的嵌入层有 {embedding:.0f}M 参数，占模型的 {share:.1%}。",
+        "growth": "词表扩大到 {large:,} 会增加 {added:.0f}M 参数（{share:.1%}），"
+        "每个 token 要多装 {even:.1%} 的字节，训练成本才持平。",
         "fewer": "每个字符用的 token 越少越好：同样的文本步数更少。只有能原样还原文本的分词器才比较压缩率。",
         "lossy": "会丢失文本，不参与排名：{names}。",
     },

@@ -91,9 +91,7 @@ def train_other_model(path: Path, eos_id: int) -> Path:
 
 
 def test_a_model_without_the_end_of_document_is_refused(tmp_path):
-    with pytest.raises(
-        DataError, match=r"no end-of-document, none of .*</s> is a control piece"
-    ):
+    with pytest.raises(DataError, match=r"no end-of-document, none of .*</s> is a control piece"):
         SentencePieceTokenizer(train_other_model(tmp_path / "other.model", eos_id=-1))
 
 
