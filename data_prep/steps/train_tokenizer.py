@@ -11,9 +11,12 @@ from data_prep.plan import last_text_stage, plan
 from data_prep.recipe import DataRecipe, StageResult
 from data_prep.split import effective_share, is_held_out
 from data_prep.stages import Stage, require
+from data_prep.tokenizers.fast_encoder import Reference
 from data_prep.tokenizers.load import load_reference
+from data_prep.tokenizers.sentencepiece_tokenizer import GOLDEN_TEXTS
 from data_prep.tokenizers.train import sample, train_bpe
 from megatron_recipe import console
+from megatron_recipe.errors import DataError
 
 TOKENIZER_SAMPLE_CHARACTERS = 20_000_000
 
@@ -31,7 +34,7 @@ def train_tokenizer(recipe: DataRecipe) -> StageResult:
         documents = require(before).documents_out
         if given:
             path = folder / f"tokenizer{given.suffix}"
-            load_reference(given)  # an error names the user's file, and not the copy
+            _refuse_if_lossy(load_reference(given))  # an error names the user's file, and not the copy
             shutil.copyfile(given, path)
             summary = f"took {given} with {load_reference(path).vocab_size:,} pieces"
         else:
@@ -41,6 +44,16 @@ def train_tokenizer(recipe: DataRecipe) -> StageResult:
         return StageResult("train_tokenizer", documents, documents, {}, path.stat().st_size, 0.0, summary)
 
     return stage_io.run(recipe, "train_tokenizer", build)
+
+
+def _refuse_if_lossy(tokenizer: Reference) -> None:
+    for text in GOLDEN_TEXTS:
+        found = tokenizer.decode(tokenizer.encode(text))
+        if found != text:
+            raise DataError(
+                f"{tokenizer.path}: the tokenizer changes text ({text[:40]!r} comes back as {found[:40]!r}), which the "
+                "model could then never write; take one with byte pieces and without normalisation"
+            )
 
 
 def tokenizer_file(stage: Stage) -> Path:

@@ -20,17 +20,19 @@ def tokenizers(
         list[str] | None, typer.Option(metavar="NAME=SHARE", help="Share of the training mix. Default: all alike.")
     ] = None,
     training_mb: Annotated[float, typer.Option(help="Text to train on, in MB (10^6 bytes).")] = 50.0,
-    out: Annotated[Path, typer.Option(help="Folder for the trained tokenizers and results.json.")] = Path("lab"),
+    out: Annotated[Path, typer.Option(help="Folder for the trained tokenizers and the report.")] = Path("lab"),
     lang: Annotated[str, typer.Option(help="Words of the recommendation: en or zh.")] = "en",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, train nothing.")] = False,
 ) -> None:
     """Train tokenizers and compare them, and existing ones, on held-out text; recommends one, with the reason."""
     from data_prep.tokenizer_lab.compare import measure_candidate, train_candidates
+    from data_prep.tokenizer_lab.page import render_page
     from data_prep.tokenizer_lab.request import make_request
     from data_prep.tokenizer_lab.results import recommend, table, write_results
     from data_prep.tokenizer_lab.texts import read_texts
     from megatron_recipe.console import say
     from megatron_recipe.errors import ConfigError
+    from megatron_recipe.files import atomic_file
 
     if lang not in ("en", "zh"):
         raise ConfigError(f"--lang {lang} must be en or zh")
@@ -46,5 +48,7 @@ def tokenizers(
         typer.echo(line)
     words = recommend(measured, request.shares, lang)
     typer.echo(f"\n{words}")
-    write_results(out / "results.json", measured, request, read, words)
-    say(f"{out / 'results.json'}; use one with: megatron-recipe data prepare SOURCE --tokenizer {out}/…")
+    results = write_results(out / "results.json", measured, request, read, words)
+    with atomic_file(out / "report.html") as file:
+        file.write(render_page(results, lang))
+    say(f"{out / 'report.html'}, results.json; use one with: megatron-recipe data prepare SOURCE --tokenizer {out}/…")

@@ -111,7 +111,7 @@ def measure_candidate(candidate: Candidate, request: Request, texts: Texts) -> M
     Raises:
         DataError: the file is no tokenizer that `data prepare` takes.
     """
-    encoder = _encoder(candidate.path)
+    encoder = load_encoder(candidate.path)
     reference = encoder.reference
     unknown_id = _unknown_id(candidate.path)
     figures, counts = {}, {}
@@ -129,13 +129,6 @@ def measure_candidate(candidate: Candidate, request: Request, texts: Texts) -> M
         bytes_per_second=_speed(encoder, texts),
         cost=cost(reference.vocab_size, model_1b()),
     )
-
-
-def _encoder(path: Path) -> FastEncoder:
-    try:
-        return load_encoder(path)
-    except RuntimeError:  # gigatoken does not know the kind or its pattern
-        return FastEncoder(load_reference(path), None)
 
 
 def _unknown_id(path: Path) -> int | None:

@@ -106,18 +106,19 @@ def recommend(measured: Sequence[Measured], shares: Mapping[str, float], lang: s
     return "\n".join([*lines, words["fewer"]])
 
 
-def write_results(path: Path, measured: Sequence[Measured], request: Request, texts: Texts, words: str) -> None:
-    """Write every figure of the tables, and what was trained on."""
-    write_json(
-        path,
-        {
-            "shares": request.shares,
-            "training_bytes": texts.train_bytes,
-            "held_out_documents": {name: len(documents) for name, documents in texts.held_out.items()},
-            "tokenizers": [_plain(one) for one in measured],
-            "recommendation": words,
-        },
-    )
+def write_results(
+    path: Path, measured: Sequence[Measured], request: Request, texts: Texts, words: str
+) -> dict[str, Any]:
+    """Write every figure of the tables and what was trained on, and return it."""
+    content = {
+        "shares": request.shares,
+        "training_bytes": texts.train_bytes,
+        "held_out_documents": {name: len(documents) for name, documents in texts.held_out.items()},
+        "tokenizers": [_plain(one) for one in measured],
+        "recommendation": words,
+    }
+    write_json(path, content)
+    return content
 
 
 def _plain(one: Measured) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from data_prep.manifest import read_manifest
 from data_prep.megatron_writer import read_tokens
 from data_prep.pipeline import clean, collect, prepare, write_dataset
 from data_prep.recipe import load_recipe
-from data_prep.tokenizers.hugging_face import train_byte_level_bpe
+from data_prep.tokenizers.hugging_face import train_byte_level_bpe, train_wordpiece
 from data_prep.tokenizers.load import load_reference
 from data_prep.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from data_prep.verify import verify
@@ -198,6 +198,14 @@ def test_a_byte_level_tokenizer_gives_its_ids(recipe, results, tmp_path):
     texts = [json.loads(line)["text"] for line in (other.out / "validation.jsonl").open(encoding="utf-8")]
     assert tokens.tolist() == [i for text in texts for i in [*tokenizer.encode(text), tokenizer.eod_id]]
     assert "150 documents" in verify(other.out)
+
+
+def test_a_tokenizer_that_loses_text_is_not_taken(tmp_path):
+    given = tmp_path / "tokenizer.json"
+    given.write_bytes(train_wordpiece([make_document(seed, "en") for seed in range(60)], 300))
+    recipe = make_recipe(write_corpus(tmp_path / "corpus"), tmp_path, **{"tokenizer.file": given})
+    with pytest.raises(DataError, match=r"tokenizer.json: the tokenizer changes text .* comes back as"):
+        prepare(recipe)
 
 
 def test_documents_that_hold_evaluation_items_are_dropped_and_listed(tmp_path):

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from data_prep.cli import app
 from data_prep.tokenizer_lab.cost import Growth, cost, model_1b
 from data_prep.tokenizer_lab.metrics import measure, mixed_bytes_per_token, renyi_efficiency
+from data_prep.tokenizer_lab.page import render_page
+from data_prep.tokenizer_lab.page_strings import TABLES
 from data_prep.tokenizers.hugging_face import train_byte_level_bpe
 from data_prep.tokenizers.load import load_reference
 from megatron_recipe.errors import ConfigError, DataError
@@ -101,6 +103,13 @@ def test_the_command_trains_compares_and_recommends(files, tmp_path, tokenizer):
     for one in content["tokenizers"]:
         assert f"{one['bytes_per_token']:.3f}" in result.stdout
         assert load_reference(tmp_path / one["file"]).vocab_size == one["vocab_size"]
+    for lang in ("en", "zh"):
+        page = render_page(content, lang)
+        for one in content["tokenizers"]:
+            assert one["name"] in page and f"{one['renyi_efficiency']:.3f}" in page
+            assert all(f"{figures['fertility']:.3f}" in page for figures in one["sources"].values())
+    assert set(TABLES["en"]) == set(TABLES["zh"])
+    assert render_page(content, "en") == (out / "report.html").read_text(encoding="utf-8")
     assert 0.6 < content["training_bytes"]["en"] / sum(content["training_bytes"].values()) < 0.9
 
 
