@@ -5,10 +5,8 @@ leaves only the partial folder; the next run with the same settings goes on in i
 marked as complete and overwrites the others), and a run with other settings starts it afresh.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +17,7 @@ from typing import Any
 
 from data_prep.recipe import StageResult
 from megatron_recipe.errors import DataError
-from megatron_recipe.files import full_disk_is_an_error, partial_path, write_json
+from megatron_recipe.files import full_disk_is_an_error, held_alone, partial_path, write_json
 
 MARKER = "stage.json"
 SCRATCH = "scratch"
@@ -124,17 +122,6 @@ def sole_user(work: Path) -> Iterator[None]:
     Raises:
         DataError: another run holds it.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise DataError(
-                f"{work}: another run (process {holder}) is using this work folder; wait for it or give --work"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    busy = f"{work}: another run (process {{holder}}) is using this work folder; wait for it or give --work"
+    with held_alone(work / ".lock", busy):
         yield

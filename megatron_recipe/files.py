@@ -1,6 +1,7 @@
 """Files that are whole or not there: temporary name, fsync, rename. Full disks become a MachineError."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -102,3 +103,26 @@ def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def held_alone(lock_file: Path, busy: str) -> Iterator[None]:
+    """Hold a lock file for this process; the end of the process, also by a kill, lets it go.
+
+    Args:
+        busy: the error's message, with ``{holder}`` for the number of the process that holds it.
+
+    Raises:
+        DataError: another process holds it.
+    """
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise DataError(busy.replace("{holder}", lock.read().strip() or "unknown")) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

@@ -1,12 +1,10 @@
 """One download a folder at a time: two would write into the same partial files."""
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from megatron_recipe.errors import DataError
+from megatron_recipe.files import held_alone
 
 NAME = ".download.lock"
 
@@ -18,17 +16,6 @@ def only_download(folder: Path) -> Iterator[None]:
     Raises:
         DataError: another process is downloading into it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / NAME).open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise DataError(
-                f"{folder}: another download (process {holder}) is writing here; wait for it or give another --out"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    busy = f"{folder}: another download (process {{holder}}) is writing here; wait for it or give another --out"
+    with held_alone(folder / NAME, busy):
         yield
