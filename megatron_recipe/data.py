@@ -89,7 +89,7 @@ def micro_batches(dataset: GPTDataset, total: int, consumed: int, config: Config
     """This rank's micro-batches of samples [consumed, total) on its device; tensors are [micro_batch, length]."""
     loader = DataLoader(
         dataset,
-        batch_sampler=ConsumedSamplesSampler(total, consumed, config.batch.micro_batch_size_samples, ranks),
+        batch_sampler=ConsumedSamplesSampler(total, consumed, config.batch.micro_batch, ranks),
         num_workers=config.data.num_workers,
         pin_memory=ranks.device.type == "cuda",
         persistent_workers=False,

@@ -28,7 +28,7 @@ class StepResult:
 
 def micro_batches_per_step(config: Config, ranks: Ranks) -> int:
     """Micro-batches of one rank in a step."""
-    return config.batch.global_batch_size_samples // (config.batch.micro_batch_size_samples * ranks.data_size)
+    return config.batch.global_batch_size_samples // (config.batch.micro_batch * ranks.data_size)
 
 
 def train_step(training: Training, batches: Iterator[Batch], config: Config, ranks: Ranks) -> StepResult:
@@ -43,7 +43,7 @@ def train_step(training: Training, batches: Iterator[Batch], config: Config, ran
         model=training.model,
         num_microbatches=count,
         seq_length=config.model.sequence_length_tokens,
-        micro_batch_size=config.batch.micro_batch_size_samples,
+        micro_batch_size=config.batch.micro_batch,
         forward_only=False,
     )
     samples = config.batch.global_batch_size_samples

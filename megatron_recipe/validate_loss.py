@@ -37,7 +37,7 @@ def validation_loss(
     ranks: parallel.Ranks,
 ) -> float | None:
     """Mean loss in nats a token over the first `samples` held-out samples; None where there are none."""
-    at_once = config.batch.micro_batch_size_samples * ranks.data_size
+    at_once = config.batch.micro_batch * ranks.data_size
     samples = samples // at_once * at_once
     if dataset is None or not samples:
         return None
@@ -51,7 +51,7 @@ def validation_loss(
             model=model,
             num_microbatches=samples // at_once,
             seq_length=config.model.sequence_length_tokens,
-            micro_batch_size=config.batch.micro_batch_size_samples,
+            micro_batch_size=config.batch.micro_batch,
             forward_only=True,
         )
     for chunk in model:

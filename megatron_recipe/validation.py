@@ -81,8 +81,10 @@ def _layout_problems(config: Config, world_size: int) -> Iterator[str]:
 
 def _batch_problems(config: Config, world_size: int) -> Iterator[str]:
     batch, layout = config.batch, config.parallel
+    if batch.micro_batch_size_samples == "auto":
+        return
     replicas = max(1, world_size // (layout.tensor * layout.pipeline * layout.context))
-    at_once = batch.micro_batch_size_samples * replicas
+    at_once = batch.micro_batch * replicas
     if 0 < config.train.validation_samples < at_once:
         yield (
             f"train.validation_samples={config.train.validation_samples} is less than one micro-batch of every "

@@ -1,0 +1,53 @@
+"""How the run is spread over GPUs, and its arithmetic."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from megatron_recipe.settings import Section
+
+
+class ParallelConfig(Section):
+    """How the model is spread over ranks; what remains of the ranks is data parallel."""
+
+    tensor: int = Field(default=1, gt=0)
+    """Ranks that share each matrix."""
+    pipeline: int = Field(default=1, gt=0)
+    """Ranks that share the layers, one stage after the other."""
+    virtual_stages: int = Field(default=1, gt=0)
+    """Pieces of each pipeline stage, interleaved; 1 is off."""
+    context: int = Field(default=1, gt=0)
+    """Ranks that share each sequence; needs Transformer Engine."""
+    sequence_parallel: bool = False
+    """Also split norms and residuals along the sequence among the tensor-parallel ranks."""
+    distributed_optimizer: bool = True
+    """Split the optimizer states among the data-parallel ranks (ZeRO 1)."""
+    overlap_grad_reduce: bool = True
+    """Sum gradients over the data-parallel ranks while the backward pass still computes; false waits for its end."""
+    overlap_param_gather: bool = True
+    """Gather the updated weights while the next forward pass computes (distributed optimizer); false waits for them."""
+    timeout_seconds: int = Field(default=600, gt=0)
+    """How long a rank waits for the others before the run is given up as hung, with every rank's stack printed."""
+
+
+class MemoryConfig(Section):
+    """What is computed twice to save memory."""
+
+    recompute: Literal["none", "selective", "full", "auto"] = "auto"
+    """`none` keeps all activations. `selective` computes norms and the feed-forward's activation again in the backward
+    pass. `full` keeps each layer's input only: a third more arithmetic. `auto` takes the least that fits."""
+
+
+class PrecisionConfig(Section):
+    """Arithmetic of the training step."""
+
+    dtype: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Weights and activations; gradients are summed and states kept in FP32 in any case. `fp16` (cards before the A100)
+    scales the loss by a number that is found while training."""
+    fp8: Literal["off", "delayed", "tensorwise", "blockwise"] = "off"
+    """Matrix products in FP8 on cards that have it (capability 8.9 and up), by its scaling: from past maxima
+    (`delayed`), from each tensor (`tensorwise`), from blocks of 128 (`blockwise`, Hopper and up)."""
+    initial_loss_scale: float = Field(default=65536.0, gt=0)
+    """First loss scale of `fp16`; others don't read it."""
+    loss_scale_window_steps: int = Field(default=1000, gt=0)
+    """Steps without an overflow after which `fp16` doubles its scale."""
