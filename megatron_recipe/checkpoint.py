@@ -1,9 +1,10 @@
 """Checkpoints of a run: Megatron's distributed format, complete or not there, loadable in any parallel layout.
 
-    runs/<name>/checkpoints/step_00000100/     Megatron's files (torch_dist), checksums, and, written last,
+    runs/<name>/checkpoints/step_00000100/     Megatron's files (torch_dist), integrity.json, and, written last,
                                 checkpoint.json   what is in it
+                            latest             name of the newest one, for whoever looks
 
-A checkpoint is written below a hidden name and renamed, so a kill at any moment leaves the older ones alone.
+`checkpoint_writer` writes them, `checkpoint_policy` says when, and which are kept.
 """
 
 import json
@@ -18,19 +19,18 @@ from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
-from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron_recipe import flops, optimizer_conversion
+from megatron_recipe.agreement import first_ranks
+from megatron_recipe.checkpoint_integrity import MARKER, damage
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
 from megatron_recipe.errors import CheckpointError
-from megatron_recipe.files import disk_full, partial_path, write_json
 from megatron_recipe.flops import padded_vocab_size
-from megatron_recipe.parallel import Ranks, any_rank, barrier
+from megatron_recipe.parallel import Ranks
 from megatron_recipe.run_state import RunState
 
-MARKER = "checkpoint.json"
-FORMAT = "megatron-recipe/checkpoint/1"
+FORMAT = "megatron-recipe/checkpoint/2"
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,15 @@ class Training:
     scheduler: OptimizerParamScheduler
     state: RunState
 
-    def sharded_state(self, *, is_loading: bool) -> dict[str, Any]:
+    def sharded_state(self, *, is_loading: bool, weights_only: bool = False) -> dict[str, Any]:
         """Megatron's description of every tensor: its global name and shape, and this rank's part of it."""
         names = ["model"] if len(self.model) == 1 else [f"model{index}" for index in range(len(self.model))]
         sharded: dict[str, Any] = {
             name: chunk.module.sharded_state_dict(metadata=_sharding())
             for name, chunk in zip(names, self.model, strict=True)
         }
+        if weights_only:
+            return sharded
         weights = sharded["model"] if len(self.model) == 1 else dict(sharded)
         sharded["optimizer"] = self.optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=_sharding())
         sharded["scheduler"] = self.scheduler.state_dict()
@@ -60,6 +62,9 @@ class Training:
         for index, chunk in enumerate(self.model):
             chunk.module.load_state_dict(loaded["model" if len(self.model) == 1 else f"model{index}"])
         self.optimizer.load_state_dict(loaded["optimizer"])
+        # what the schedule is was checked against the run's past; here it takes its place in it, and no more
+        self.scheduler.override_opt_param_scheduler = True
+        self.scheduler.num_steps = 0  # it adds what it loads, and after a rollback it is not new
         self.scheduler.load_state_dict(loaded["scheduler"])
         self.state.load_state_dict(loaded["run_state"])
 
@@ -80,52 +85,11 @@ def step_folder(checkpoints: Path, step: int) -> Path:
     return checkpoints / f"step_{step:08d}"
 
 
-def save_checkpoint(
-    checkpoints: Path, training: Training, config: Config, vocab_size: int, ranks: Ranks, facts: dict[str, Any]
-) -> Path:
-    """Save all of `training` with checksums; `facts` (the losses, say) go into the marker. All ranks call it.
-
-    Raises MachineError when the disk is full: the older checkpoints are then untouched.
-    """
-    folder = step_folder(checkpoints, training.state.step)
-    partial = partial_path(folder)
-    if ranks.is_first:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    barrier()
-    needed = checkpoint_bytes(config, vocab_size)
-    if any_rank(shutil.disk_usage(partial).free < needed, ranks.device):
-        raise disk_full(folder, needed)
-    try:
-        dist_checkpointing.save(training.sharded_state(is_loading=False), str(partial), verify_integrity=True)
-    except (OSError, RuntimeError, CheckpointException) as error:
-        # the writer processes hide the reason in exceptions of their own, so look at the disk
-        if shutil.disk_usage(checkpoints).free > needed:
-            raise
-        shutil.rmtree(partial, ignore_errors=True)
-        raise disk_full(folder, needed) from error
-    if ranks.is_first:
-        marker = {
-            "format": FORMAT,
-            **training.state.state_dict(),
-            **facts,
-            "vocab_size": vocab_size,
-            "distributed_optimizer": config.parallel.distributed_optimizer,
-            "model": config.model.model_dump(mode="json"),
-            "saved": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        }
-        write_json(partial / MARKER, marker)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    barrier()
-    return folder
-
-
-def checkpoint_bytes(config: Config, vocab_size: int) -> int:
+def checkpoint_bytes(config: Config, vocab_size: int, *, weights_only: bool = False) -> int:
     """Size of a checkpoint: the weights, and for each FP32 master weight, first and second moment."""
-    weight_bytes = 2 if config.precision.dtype == "bf16" else 4
+    weight_bytes = 4 if config.precision.dtype == "fp32" else 2
     parameters = flops.parameter_count(config.model, padded_vocab_size(vocab_size, config.model))
-    return parameters * (weight_bytes + 12)
+    return parameters * (weight_bytes + (0 if weights_only else 12))
 
 
 def complete_checkpoints(checkpoints: Path) -> list[Path]:
@@ -133,12 +97,40 @@ def complete_checkpoints(checkpoints: Path) -> list[Path]:
     return sorted(path.parent for path in checkpoints.glob(f"step_*/{MARKER}"))
 
 
-def prune_checkpoints(checkpoints: Path, keep_last: int) -> None:
-    """Delete all but the newest `keep_last` checkpoints, and what a killed save left behind."""
-    for folder in complete_checkpoints(checkpoints)[:-keep_last]:
-        (folder / MARKER).unlink()  # first of all, so that a kill in the middle leaves nothing that looks whole
-        shutil.rmtree(folder)
-    for leftover in checkpoints.glob(".step_*.partial"):
+def newest_good(checkpoints: Path, ranks: Ranks, before_step: int | None = None) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint whose every byte verifies, and what was wrong with newer ones.
+
+    The first rank looks, all get its answer. `before_step` leaves out checkpoints of that step and later ones.
+    """
+    answer: list[Any] = [None, []]
+    if ranks.is_first:
+        for folder in reversed(complete_checkpoints(checkpoints)):
+            if before_step is not None and step_of(folder) >= before_step:
+                continue
+            problem = damage(folder)
+            if problem:
+                answer[1].append(f"{folder.name}: {problem}")
+            else:
+                answer[0] = folder
+                break
+    found, problems = first_ranks(answer)
+    return found, problems
+
+
+def step_of(folder: Path) -> int:
+    """The step in a checkpoint folder's name."""
+    return int(folder.name.removeprefix("step_"))
+
+
+def delete_checkpoint(folder: Path) -> None:
+    """Delete one; its marker first, so that a kill in the middle leaves nothing that looks whole."""
+    (folder / MARKER).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+
+
+def delete_leftovers(checkpoints: Path) -> None:
+    """Delete what killed saves left behind."""
+    for leftover in checkpoints.glob(".*_*.partial"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -185,15 +177,27 @@ def check_data(folder: Path, data: dict[str, str]) -> None:
         )
 
 
+def marker_facts(config: Config, vocab_size: int, facts: list[DatasetFacts]) -> dict[str, Any]:
+    """What a marker says besides the run's counters: enough to judge and load the checkpoint without the recipe."""
+    return {
+        "format": FORMAT,
+        "vocab_size": vocab_size,
+        "distributed_optimizer": config.parallel.distributed_optimizer,
+        "model": config.model.model_dump(mode="json"),
+        "data": data_facts(facts),
+        "saved": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
 def data_facts(facts: list[DatasetFacts]) -> dict[str, str]:
     """Checksums of the training tokens by dataset folder."""
     return {str(fact.folder): fact.train_sha256 for fact in facts}
 
 
 def load_checkpoint(folder: Path, training: Training, config: Config, vocab_size: int) -> None:
-    """Load a checkpoint, whatever layout wrote it, after verifying its checksums. All ranks call it.
+    """Load a checkpoint, whatever layout wrote it; `newest_good` has verified its files. All ranks call it.
 
-    Raises CheckpointError for another architecture or a damaged file.
+    Raises CheckpointError for another architecture or a file that cannot be read.
     """
     check_architecture(folder, config, vocab_size)
     was_distributed = read_marker(folder).get("distributed_optimizer", True)
@@ -209,7 +213,7 @@ def load_checkpoint(folder: Path, training: Training, config: Config, vocab_size
     if is_distributed and not was_distributed:
         optimizer_conversion.point_own_copies_at_weights(parts["optimizer"])
     try:
-        loaded = dist_checkpointing.load(sharded, str(folder), verify_integrity=True)
+        loaded = dist_checkpointing.load(sharded, str(folder))
         loaded["optimizer"] = dist_checkpointing.load(parts, str(folder))["optimizer"]
     except (CheckpointingException, OSError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]

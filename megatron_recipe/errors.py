@@ -23,3 +23,7 @@ class CheckpointError(RecipeError):
 
 class MachineError(RecipeError):
     """The machine lacks something: disk space, a package, a GPU."""
+
+
+class StabilityError(RecipeError):
+    """Training went wrong in a way that the run could not mend by itself."""

@@ -1,21 +1,31 @@
-"""Asked to stop (Ctrl-C, SIGTERM of a scheduler or a spot machine): finish the step, save, leave."""
+"""Reasons to stop before the end: a signal, or the time limit. A checkpoint is saved first; the next start goes on."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from megatron_recipe import console
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
 
 class StopRequest:
-    """Remembers the signal that asked the run to stop; false until one came."""
+    """Remembers what asked the run to stop; false until something did.
 
-    def __init__(self) -> None:
+    Args:
+        started: `time.monotonic()` at the beginning of the process.
+        limit_seconds: of `train.time_limit_seconds`; 0 is none.
+    """
+
+    def __init__(self, started: float, limit_seconds: float) -> None:
         self.signal: signal.Signals | None = None
+        self.reason: str | None = None
+        self.started, self.limit_seconds = started, limit_seconds
 
     def __bool__(self) -> bool:
-        return self.signal is not None
+        return self.reason is not None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Signal handler: note the first request; a second Ctrl-C stops at once."""
@@ -26,13 +36,20 @@ class StopRequest:
                 f"{signal.Signals(number).name}: saving a checkpoint after this step, then stopping (Ctrl-C again: now)"
             )
         self.signal = signal.Signals(number)
+        self.reason = self.signal.name
+
+    def look_at_clock(self, reserve_seconds: float) -> None:
+        """Ask to stop if the time limit leaves no more than `reserve_seconds`: a step, and a checkpoint."""
+        left = self.limit_seconds - (time.monotonic() - self.started)
+        if self.limit_seconds and self.reason is None and left <= reserve_seconds:
+            console.say(f"time limit of {self.limit_seconds:,.0f} s: saving a checkpoint, then stopping")
+            self.reason = "time limit"
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Handle SIGINT and SIGTERM inside the block; the handlers before it come back after it."""
-    request = StopRequest()
-    before = {number: signal.signal(number, request.receive) for number in (signal.SIGINT, signal.SIGTERM)}
+def stop_on_signals(request: StopRequest) -> Iterator[StopRequest]:
+    """Handle SIGINT, SIGTERM and SIGUSR1 inside the block; the handlers before it come back after it."""
+    before = {number: signal.signal(number, request.receive) for number in SIGNALS}
     try:
         yield request
     finally:

@@ -3,49 +3,67 @@
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from megatron_recipe import flops
+from megatron_recipe.batch_schedule import total_samples
+from megatron_recipe.budget import is_clocked
 from megatron_recipe.config import Config
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.files import write_json
 from megatron_recipe.flops import padded_vocab_size
 from megatron_recipe.metrics import device_name
+from megatron_recipe.mix import changed_order
 from megatron_recipe.parallel import Ranks
 from megatron_recipe.recipes import load_config, write_config
 
 CONFIG = "config.yaml"
 
 
-def check_same_run(config: Config, run_dir: Path) -> None:
-    """Raise ConfigError if `run_dir` holds a run whose data order or schedule differs from `config`'s.
+def check_same_run(config: Config, run_dir: Path, samples: int, position: int, checksums: dict[str, str]) -> None:
+    """Raise ConfigError if going on with `config` would change what the run in `run_dir` began with.
 
-    Such a run would continue with other samples or another learning rate than it began with. Where to stop, what to
-    log and how to lay the model over ranks may change.
+    The order of the samples before `position`, the batch and the schedule are fixed. Where to stop, what to log, how
+    to lay the model over ranks, the micro-batch and later phases of the data may change; so may the length of a run
+    whose learning rate is on its plateau.
+
+    Args:
+        samples: consumed so far.
+        checksums: of the training tokens by dataset folder, those of the run's past and those of now.
     """
     path = run_dir / CONFIG
     if not path.is_file():
         return
     before = load_config(str(path))
-    fixed = {
-        "data.datasets": lambda c: c.data.datasets,
-        "data.seed": lambda c: c.data.seed,
-        "model.sequence_length_tokens": lambda c: c.model.sequence_length_tokens,
-        "batch.global_batch_size_samples": lambda c: c.batch.global_batch_size_samples,
-        "train.steps": lambda c: c.train.steps,
+    fixed: dict[str, Callable[[Config], Any]] = {
+        "batch": lambda c: c.batch.model_copy(update={"micro_batch_size_samples": "auto"}),
         "schedule": lambda c: c.schedule,
     }
+    if not (on_plateau(before, samples) and on_plateau(config, samples)):
+        fixed["train.steps"] = lambda c: c.train.steps
     changed = [
         f"{name}: {value(before)} in {path}, {value(config)} now"
         for name, value in fixed.items()
         if value(before) != value(config)
     ]
+    changed += changed_order(before, config, position, checksums)
     if changed:
         raise ConfigError(
             f"{run_dir} holds a run that began with other settings: {'; '.join(changed)}; "
             "start a new run with another --run-dir, or go back to those settings"
         )
+
+
+def on_plateau(config: Config, samples: int) -> bool:
+    """Whether the learning rate stands at its peak after `samples`, so that its length may still change."""
+    if is_clocked(config.budget):
+        return True  # the clock of a budget does not follow steps
+    total, schedule = total_samples(config), config.schedule
+    flat_until = {"wsd": total * (1 - schedule.wsd_decay_fraction), "constant": total}.get(schedule.decay, 0)
+    return total * schedule.warmup_fraction <= samples <= flat_until
 
 
 def write_run_facts(config: Config, run_dir: Path, vocab_size: int, ranks: Ranks) -> None:

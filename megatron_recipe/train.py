@@ -1,129 +1,83 @@
 """Train a model. Run: megatron-recipe train RECIPE, or torchrun launch/pretrain_1b.sh
 
-config → process groups → model, optimizer, data → newest checkpoint → steps → checkpoint
+config → process groups → model, optimizer, data → newest good checkpoint → steps → checkpoint
 """
 
+import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
-from megatron_recipe import checkpoint, console, cpu_backend, data, metrics, model, optimizer, parallel, run_folder
-from megatron_recipe.checkpoint import Training
+from megatron_recipe import console, cpu_backend, data, metrics, parallel, recording, rollback
+from megatron_recipe.agreement import agree
+from megatron_recipe.budget import CLOCK_TICKS
+from megatron_recipe.checkpoint import step_folder
 from megatron_recipe.config import Config
-from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
-from megatron_recipe.loggers import RunLog
 from megatron_recipe.preemption import StopRequest, stop_on_signals
-from megatron_recipe.run_state import RunState
+from megatron_recipe.stability import Verdict
 from megatron_recipe.train_step import StepResult, train_step
-from megatron_recipe.validate_loss import reduce_losses, validation_loss
-from megatron_recipe.validation import check_config
-
-
-@dataclass
-class Run:
-    """Everything that the loop works with."""
-
-    config: Config
-    folder: Path
-    ranks: parallel.Ranks
-    facts: list[DatasetFacts]
-    training: Training
-    train_data: Any
-    validation_data: Any
-    log: RunLog | None
-    """None on all ranks but the first."""
-    started: float
-
-    @property
-    def vocab_size(self) -> int:
-        """The tokenizer's vocabulary, before padding."""
-        return self.facts[0].vocab_size
-
-    @property
-    def state(self) -> RunState:
-        """Counters of the run."""
-        return self.training.state
+from megatron_recipe.training_run import Run, check, running
 
 
 def train(config: Config, run_dir: Path) -> StopRequest:
-    """Train from the newest checkpoint in `run_dir` (or from the start) to the last step.
+    """Train from the newest good checkpoint in `run_dir` (or from the start) to the end.
 
     Returns the request that stopped the run early; it is false where the run came to its end.
-    Raises ConfigError, DataError, CheckpointError or MachineError for what the user can mend.
+    Raises ConfigError, DataError, CheckpointError, MachineError or StabilityError for what the user can mend.
     """
     started = time.monotonic()
     facts = check(config, run_dir, parallel.world_size_from_environment(), cpu_backend.is_needed())
-    with parallel.process_groups(config) as ranks, stop_on_signals() as stop:
-        run = start(config, run_dir, facts, ranks, started)
-        try:
-            loop(run, stop)
-            finish(run, stop)
-        finally:
-            if run.log:
-                run.log.close()
+    stop = StopRequest(started, config.train.time_limit_seconds)
+    with (
+        stop_on_signals(stop),
+        parallel.process_groups(config) as ranks,
+        running(config, run_dir, facts, ranks, started) as run,
+    ):
+        loop(run, stop)
+        finish(run, stop)
     return stop
-
-
-def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[DatasetFacts]:
-    """All checks that need no process group: datasets, cross-field rules, the run folder's past, its architecture."""
-    facts = [read_dataset_facts(Path(dataset.path)) for dataset in config.data.datasets]
-    check_config(config, facts, world_size, on_cpu)
-    newest = checkpoint.complete_checkpoints(run_dir / "checkpoints")[-1:]
-    for folder in newest:
-        checkpoint.check_architecture(folder, config, facts[0].vocab_size)
-        checkpoint.check_data(folder, checkpoint.data_facts(facts))
-    if newest:
-        run_folder.check_same_run(config, run_dir)
-    return facts
-
-
-def start(config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: parallel.Ranks, started: float) -> Run:
-    """Build model, optimizer, schedule and data, and load the newest checkpoint if there is one."""
-    chunks = model.build_model(config, facts[0].vocab_size, ranks.device)
-    adamw = optimizer.build_optimizer(config, chunks)
-    training = Training(chunks, adamw, optimizer.build_scheduler(config, adamw), RunState())
-    train_data, validation_data = data.build_datasets(config, facts, run_dir / "index_cache")
-    newest = checkpoint.complete_checkpoints(run_dir / "checkpoints")[-1:]
-    for folder in newest:
-        checkpoint.load_checkpoint(folder, training, config, facts[0].vocab_size)
-    log = None
-    if ranks.is_first:
-        run_folder.write_run_facts(config, run_dir, facts[0].vocab_size, ranks)
-        log = RunLog(run_dir, config, training.state.step)
-        log.event(
-            "resume" if newest else "start",
-            step=training.state.step,
-            optimizer=optimizer.optimizer_name(adamw),
-            layers="Transformer Engine" if model.transformer_engine_is_there() else "Megatron-Core local",
-            world_size=ranks.world_size,
-        )
-        if newest:
-            console.say(f"continuing {run_dir} after step {training.state.step} ({newest[0].name})")
-    return Run(config, run_dir, ranks, facts, training, train_data, validation_data, log, started)
 
 
 def loop(run: Run, stop: StopRequest) -> None:
     """Steps to the end, with a record, a validation and a checkpoint when each is due."""
     config, state = run.config, run.state
-    last = config.train.stop_at_step or config.train.steps
-    total = config.train.steps * config.batch.global_batch_size_samples
-    batches = data.micro_batches(run.train_data, total, state.samples, config, run.ranks)
+    last = last_step(run)
+    batches = data.train_batches(run.train_data, state.position, state.step, run.skips.ranges, config, run.ranks)
     speed = metrics.Speedometer(config, run.vocab_size, run.ranks, state)
-    bar = console.progress("training", last - state.step, "steps") if run.ranks.is_first else console.no_progress()
+    step_seconds = 0.0
+    steps = None if last == sys.maxsize else last - state.step
+    bar = console.progress("training", steps, "steps") if run.ranks.is_first else console.no_progress()
     with bar as advance:
-        while state.step < last and not parallel.any_rank(bool(stop), run.ranks.device):
-            result = train_step(run.training, batches, config, run.ranks)
+        while state.step < last:
+            share, must_stop, save_by_clock = consult_clocks(run, stop, step_seconds)
+            if must_stop or share >= 1:
+                break
+            began, before = time.monotonic(), state.step
+            tick = round(share * CLOCK_TICKS) if run.clock else None
+            result = train_step(run.training, batches, run.guard, run.skips.ranges, config, run.ranks, tick)
+            step_seconds = max(time.monotonic() - began, 0.9 * step_seconds)
+            if result.verdict.action != "go" or not result.updated:
+                batches = heed(run, result, batches)
             note = ""
-            if is_due(state.step, config.train.log_every_steps, last):
-                note = record_step(run, result, speed)
-            advance(1, note)
+            if is_due(state.step, config.train.log_every_steps, last) and state.step > before:
+                note = recording.record_step(run, result, speed)
+            advance(state.step - before, note)
+            if state.step <= before:
+                continue  # rolled back
+            improved = False
             if is_due(state.step, config.train.validate_every_steps, last):
-                validate(run)
+                improved = recording.validate(run)
                 speed.restart(state)
-            if is_due(state.step, config.checkpoint.save_every_steps, last):
-                save(run)
+            for kind in run.policy.due(state.step, by_clock=save_by_clock, improved=improved):
+                recording.save(run, kind)
                 speed.restart(state)
+            recording.note_saved(run, run.writer.poll())
+    batches.close()
+
+
+def last_step(run: Run) -> int:
+    """The step at which this process ends at the latest; a run on a budget has no last step of its own."""
+    return run.config.train.stop_at_step or (sys.maxsize if run.clock else run.config.train.steps)
 
 
 def is_due(step: int, every: int, last: int) -> bool:
@@ -131,68 +85,87 @@ def is_due(step: int, every: int, last: int) -> bool:
     return step == last or (every > 0 and step % every == 0)
 
 
-def record_step(run: Run, result: StepResult, speed: metrics.Speedometer) -> str:
-    """Write the step's record; returns the console's line. Reading the loss waits for the GPU, hence only when due."""
-    loss_sum, tokens = reduce_losses(result.losses, run.ranks.device).tolist()
-    rates = speed.read(run.state)
-    mark_time(run)
-    if run.log is None:
-        return ""
-    record = {
-        **metrics.position(run.state),
-        "loss": loss_sum / tokens,
-        "learning_rate": result.learning_rate,
-        "grad_norm": result.grad_norm,
-        **rates,
+def consult_clocks(run: Run, stop: StopRequest, step_seconds: float) -> tuple[float, bool, bool]:
+    """Share of the budget that is spent (0 without one), whether to stop, whether a save is due; equal on all ranks."""
+    share = save_by_clock = 0.0
+    reserve = 2 * run.writer.longest_seconds
+    if run.ranks.is_first:
+        run.spending.mark()
+        save_by_clock = float(run.policy.clock_is_due())
+        if run.clock:
+            run.clock.reserve_seconds = max(run.clock.reserve_seconds, reserve)
+            share = run.clock.share(step_seconds)
+            warn_of_budget(run)
+    stop.look_at_clock(reserve + step_seconds)
+    share, must_stop, save_by_clock = agree(share, float(bool(stop)), save_by_clock)
+    return share, bool(must_stop), bool(save_by_clock)
+
+
+def warn_of_budget(run: Run) -> None:
+    """Say once that four fifths are spent."""
+    assert run.clock is not None
+    if run.clock.should_warn():
+        budget = run.config.budget
+        spent = run.clock.spent() * budget.amount
+        run.event("budget_warning", step=run.state.step, spent=spent, amount=budget.amount, unit=budget.unit)
+        run.say(f"warning: {spent:,.2f} of {budget.amount:,.2f} {budget.unit} are spent")
+
+
+def heed(run: Run, result: StepResult, batches: Generator[data.Batch]) -> Generator[data.Batch]:
+    """Do what the guard said about the last step; returns the batches to go on with."""
+    verdict, step = result.verdict, run.state.step
+    if verdict.quantity is None:
+        run.event("update_skipped", step=step, reason="the loss scale was too high for a gradient")
+        return batches
+    facts = {
+        "step": step,
+        "quantity": verdict.quantity,
+        "value": verdict.value,
+        "median": verdict.median,
+        "deviations": verdict.deviations,
     }
-    run.log.metric("train", record)
-    if not result.updated:
-        run.log.event("update_skipped", step=run.state.step, reason="infinite gradient")
-    return metrics.console_line(record, run.config.train.steps)
+    run.event("spike", **facts, action=verdict.action)
+    run.say(f"step {step}: {verdict.words()}; stability says: {verdict.action}")
+    if verdict.action == "skip":
+        run.event("update_skipped", **facts, reason=verdict.words())
+    if verdict.action in ("go", "log", "skip"):
+        return batches
+    return go_back(run, verdict, batches)
 
 
-def mark_time(run: Run) -> None:
-    """Add the time since the last mark to the run's seconds."""
-    now = time.monotonic()
-    run.state.seconds += now - run.started
-    run.started = now
-
-
-def validate(run: Run) -> None:
-    """Compute and record the held-out loss."""
-    samples = data.held_out_samples(run.config, run.facts)
-    loss = validation_loss(run.training.model, run.validation_data, samples, run.config, run.ranks)
-    mark_time(run)
-    if loss is None or run.log is None:
-        return
-    held_out_bytes = sum(fact.bytes_per_token("validation") * fact.tokens("validation") for fact in run.facts)
-    bytes_per_token = held_out_bytes / sum(fact.tokens("validation") for fact in run.facts)
-    record = metrics.loss_record(loss, bytes_per_token)
-    run.log.metric("validation", {**metrics.position(run.state), **record})
-    console.say(
-        f"step {run.state.step}: held-out loss {loss:.4f}, perplexity {record['perplexity']:.1f}, "
-        f"{record['bits_per_byte']:.3f} bits per byte"
+def go_back(run: Run, verdict: Verdict, batches: Generator[data.Batch]) -> Generator[data.Batch]:
+    """Roll back and rebuild the batches, or end the run with a diagnosis."""
+    recording.note_saved(run, run.writer.wait())
+    config, step = run.config, run.state.step
+    attempts = rollback.past_attempts(run.skips, config, step)
+    if verdict.action == "stop" or len(attempts) >= config.stability.max_attempts:
+        error = rollback.give_up(run.folder, verdict, step, attempts, config)
+        run.event("diagnosis", step=step, message=str(error))
+        raise error
+    folder = rollback.target_of(run.checkpoints, attempts, step, config, run.ranks)
+    if folder is None:
+        run.event("update_skipped", step=step, reason="no checkpoint to go back to yet")
+        run.say("no checkpoint to go back to yet: the update is left out")
+        return batches
+    batches.close()
+    facts = rollback.roll_back(folder, run.training, run.skips, verdict, config, run.vocab_size, run.ranks)
+    run.event("rollback", **facts)
+    run.say(
+        f"rolled back from step {facts['from_step']} to {facts['to_step']} ({folder.name}), leaving out samples "
+        f"{facts['skipped_first']} to {facts['skipped_stop'] - 1}; attempt {facts['attempt']} of "
+        f"{config.stability.max_attempts}"
     )
-
-
-def save(run: Run) -> None:
-    """Save a checkpoint and delete the oldest beyond `checkpoint.keep_last`."""
-    mark_time(run)
-    began = time.monotonic()
-    checkpoints = run.folder / "checkpoints"
-    data = {"data": checkpoint.data_facts(run.facts)}
-    folder = checkpoint.save_checkpoint(checkpoints, run.training, run.config, run.vocab_size, run.ranks, data)
-    if run.log:
-        checkpoint.prune_checkpoints(checkpoints, run.config.checkpoint.keep_last)
-        seconds = round(time.monotonic() - began, 3)
-        run.log.event("checkpoint_saved", step=run.state.step, folder=folder.name, seconds=seconds)
+    return data.train_batches(run.train_data, run.state.position, run.state.step, run.skips.ranges, config, run.ranks)
 
 
 def finish(run: Run, stop: StopRequest) -> None:
-    """Save what the loop has not saved, and say how it ended."""
-    if not checkpoint.step_folder(run.folder / "checkpoints", run.state.step).is_dir():
-        save(run)
-    if run.log:
-        run.log.event("stopped" if stop else "end", step=run.state.step)
-        how = "stopped" if stop else "done"
-        console.say(f"{how} at step {run.state.step} of {run.config.train.steps}: {run.folder}")
+    """Validate and save what the loop has not, and say how it ended."""
+    recording.note_saved(run, run.writer.wait())
+    if not stop and run.validated_step != run.state.step:
+        recording.validate(run)
+    if not step_folder(run.checkpoints, run.state.step).is_dir():
+        recording.save_and_wait(run, "last")
+    run.mark_time()
+    how = "stopped" if stop else "end"
+    run.event(how, step=run.state.step, reason=stop.reason, seconds=round(run.state.seconds, 3))
+    run.say(f"{'stopped' if stop else 'done'} at step {run.state.step} of {run.config.train.steps}: {run.folder}")

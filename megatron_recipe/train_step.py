@@ -1,56 +1,104 @@
-"""One optimizer step: micro-batches forward and backward, gradients reduced and clipped, weights updated."""
+"""One optimizer step: micro-batches forward and backward, gradients reduced, judged and clipped, weights updated."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
+from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
+from megatron_recipe.batch_schedule import batch_size_at
 from megatron_recipe.checkpoint import Training
-from megatron_recipe.config import Config
+from megatron_recipe.config import Config, SampleRange
 from megatron_recipe.data import Batch
+from megatron_recipe.document_mask import schedule_shape
 from megatron_recipe.forward_step import forward_step
 from megatron_recipe.parallel import Ranks
-from megatron_recipe.validate_loss import data_iterators
+from megatron_recipe.sample_order import advance
+from megatron_recipe.stability import Guard, Verdict
+from megatron_recipe.validate_loss import data_iterators, reduce_losses
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step left to look at. `losses` stays on the device: reading it waits for the GPU."""
+    """What a step left to look at; equal on all ranks."""
 
-    losses: list[dict[str, torch.Tensor]]
+    loss: float
+    """Mean over the step's tokens, nats."""
     grad_norm: float
+    """Before clipping."""
     learning_rate: float
     updated: bool
-    """False where the optimizer found an infinite gradient and skipped the update."""
+    """False where the guard or the loss scaler left out the update."""
+    verdict: Verdict
 
 
-def micro_batches_per_step(config: Config, ranks: Ranks) -> int:
-    """Micro-batches of one rank in a step."""
-    return config.batch.global_batch_size_samples // (config.batch.micro_batch * ranks.data_size)
+def train_step(
+    training: Training,
+    batches: Iterator[Batch],
+    guard: Guard,
+    skips: list[SampleRange],
+    config: Config,
+    ranks: Ranks,
+    schedule_at: int | None = None,
+) -> StepResult:
+    """Take the next global batch from `batches` and advance the model, the schedule and the run's counters.
 
-
-def train_step(training: Training, batches: Iterator[Batch], config: Config, ranks: Ranks) -> StepResult:
-    """Take the next global batch from `batches` and advance the model, the schedule and the run's counters."""
+    schedule_at: tick of the budget's clock; None lets the schedule follow the samples.
+    """
+    state = training.state
     for chunk in training.model:
         chunk.zero_grad_buffer()
     training.optimizer.zero_grad()
-    count = micro_batches_per_step(config, ranks)
+    samples = batch_size_at(config.batch, state.step)
+    count = samples // (config.batch.micro_batch * ranks.data_size)
     losses = get_forward_backward_func()(
         forward_step_func=forward_step,
         data_iterator=data_iterators(itertools.islice(batches, count), training.model),
         model=training.model,
         num_microbatches=count,
-        seq_length=config.model.sequence_length_tokens,
-        micro_batch_size=config.batch.micro_batch,
+        **schedule_shape(config),
         forward_only=False,
     )
-    samples = config.batch.global_batch_size_samples
-    training.scheduler.step(increment=samples)  # before the update: the first step's rate is not 0
-    updated, grad_norm, _ = training.optimizer.step()
-    training.state.step += 1
-    training.state.samples += samples
-    training.state.tokens += samples * config.model.sequence_length_tokens
+    loss_sum, tokens = reduce_losses(losses, ranks.device).tolist()
+    set_learning_rate(training, samples, schedule_at)  # before the update: the first step's rate is not 0
+    updated, grad_norm, verdict = update(training.optimizer, config, guard, training, loss_sum / tokens)
+    state.step += 1
+    state.samples += samples
+    state.position = advance(state.position, samples, skips)
+    state.tokens += samples * config.model.sequence_length_tokens
     learning_rate = training.optimizer.param_groups[0]["lr"]
-    return StepResult(losses, float(grad_norm or 0.0), learning_rate, bool(updated))
+    return StepResult(loss_sum / tokens, grad_norm, learning_rate, updated, verdict)
+
+
+def set_learning_rate(training: Training, samples: int, schedule_at: int | None) -> None:
+    """Advance the schedule by the step's samples, or put it where the budget's clock stands."""
+    if schedule_at is None:
+        training.scheduler.step(increment=samples)
+    else:
+        training.scheduler.num_steps = schedule_at
+        training.scheduler.step(increment=0)
+
+
+def update(
+    optimizer: MegatronOptimizer, config: Config, guard: Guard, training: Training, loss: float
+) -> tuple[bool, float, Verdict]:
+    """Whether the weights were updated, the gradient norm, and what the guard said.
+
+    The steps of Megatron's own ChainedOptimizer.step (megatron/core/optimizer/optimizer.py), with the judgement between
+    the gradient norm and the update.
+    """
+    overflow = optimizer.prepare_grads()
+    if overflow and math.isfinite(loss):
+        return False, math.inf, Verdict("go")  # the scaler of FP16 lowers its scale: that is no accident
+    grad_norm = math.nan if overflow else float(optimizer.get_grad_norm())
+    verdict = guard.judge(training.state, loss, grad_norm)
+    if overflow or not verdict.updates:
+        return False, grad_norm, verdict
+    if config.optimizer.clip_grad_norm > 0:
+        for part in optimizer.chained_optimizers:
+            if parameters := part.get_parameters():
+                clip_grad_by_total_norm_fp32(parameters, config.optimizer.clip_grad_norm, grad_norm)
+    return bool(optimizer.step_with_ready_grads()), grad_norm, verdict

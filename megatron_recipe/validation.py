@@ -1,21 +1,38 @@
 """Rules that span several fields of a configuration, all checked before a process group or a GPU is touched."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from megatron_recipe.batch_schedule import ramp_problems
+from megatron_recipe.budget import budget_problems
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
 from megatron_recipe.errors import ConfigError
+from megatron_recipe.mix import phase_problems
 
 
-def check_config(config: Config, facts: list[DatasetFacts], world_size: int, on_cpu: bool) -> None:
-    """Raise one ConfigError with every broken rule, a line each."""
+def check_config(
+    config: Config,
+    facts: list[DatasetFacts],
+    world_size: int,
+    on_cpu: bool,
+    held_out: Sequence[DatasetFacts] = (),
+) -> None:
+    """Raise one ConfigError with every broken rule, a line each.
+
+    Args:
+        facts: of the datasets of the mix and its phases.
+        held_out: of `data.validation_sets`.
+    """
     problems = [
         *_model_problems(config),
         *_layout_problems(config, world_size),
         *_batch_problems(config, world_size),
         *_schedule_problems(config),
         *_device_problems(config, on_cpu),
-        *_data_problems(config, facts),
+        *_data_problems(config, facts, held_out),
+        *ramp_problems(config, world_size),
+        *phase_problems(config),
+        *budget_problems(config),
     ]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -145,7 +162,7 @@ def _device_problems(config: Config, on_cpu: bool) -> Iterator[str]:
         )
 
 
-def _data_problems(config: Config, facts: list[DatasetFacts]) -> Iterator[str]:
+def _data_problems(config: Config, facts: list[DatasetFacts], held_out: Sequence[DatasetFacts]) -> Iterator[str]:
     length = config.model.sequence_length_tokens
     for fact in facts:
         if fact.tokens("train") <= length:
@@ -153,15 +170,16 @@ def _data_problems(config: Config, facts: list[DatasetFacts]) -> Iterator[str]:
                 f"{fact.folder}: its training split has {fact.tokens('train')} tokens, less than one sample of "
                 f"model.sequence_length_tokens={length}; prepare more text or shorten the samples"
             )
+    for fact in [*facts, *held_out]:
         if config.train.validation_samples and fact.tokens("validation") <= length:
             yield (
                 f"{fact.folder}: its validation split has {fact.tokens('validation')} tokens, less than one sample of "
                 f"model.sequence_length_tokens={length}; prepare it with a larger --validation-share, or set "
                 "train.validation_samples=0"
             )
-    if len({fact.tokenizer_sha256 for fact in facts}) > 1:
+    if len({fact.tokenizer_sha256 for fact in [*facts, *held_out]}) > 1:
         yield (
-            "data.datasets: "
-            + ", ".join(str(fact.folder) for fact in facts)
+            "data: "
+            + ", ".join(str(fact.folder) for fact in [*facts, *held_out])
             + " were made with different tokenizers; prepare their sources together, as one dataset"
         )

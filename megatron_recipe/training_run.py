@@ -1,0 +1,182 @@
+"""A run that is about to train: its parts built, its newest good checkpoint loaded, its folder written."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from megatron_recipe import checkpoint, console, data, model, optimizer, parallel, run_folder
+from megatron_recipe.budget import BudgetClock, is_clocked
+from megatron_recipe.checkpoint import Training
+from megatron_recipe.checkpoint_policy import CheckpointPolicy
+from megatron_recipe.checkpoint_writer import CheckpointWriter
+from megatron_recipe.config import Config
+from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
+from megatron_recipe.errors import CheckpointError
+from megatron_recipe.loggers import RunLog
+from megatron_recipe.mix import corpus_paths
+from megatron_recipe.run_state import RunState
+from megatron_recipe.skips import Skips
+from megatron_recipe.spending import Spending
+from megatron_recipe.stability import Guard
+from megatron_recipe.validate_loss import HeldOutSet, held_out_sets
+from megatron_recipe.validation import check_config
+
+
+@dataclass
+class Run:
+    """Everything that the loop works with."""
+
+    config: Config
+    folder: Path
+    ranks: parallel.Ranks
+    facts: list[DatasetFacts]
+    training: Training
+    train_data: data.TrainingData
+    held_out: list[HeldOutSet]
+    skips: Skips
+    guard: Guard
+    writer: CheckpointWriter
+    policy: CheckpointPolicy
+    spending: Spending
+    clock: BudgetClock | None
+    """Of a run whose length is a budget; None where it is a number of steps."""
+    log: RunLog | None
+    """None on all ranks but the first."""
+    started: float
+    """`time.monotonic()` up to which the run's seconds are counted."""
+    last_validation: dict[str, float] = field(default_factory=dict)
+    """Loss of each held-out set at `validated_step`."""
+    validated_step: int = -1
+
+    @property
+    def vocab_size(self) -> int:
+        """The tokenizer's vocabulary, before padding."""
+        return self.facts[0].vocab_size
+
+    @property
+    def state(self) -> RunState:
+        """Counters of the run."""
+        return self.training.state
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints lie."""
+        return self.folder / "checkpoints"
+
+    def event(self, event: str, **facts: Any) -> None:
+        """Write down that something happened, once for all ranks."""
+        if self.log:
+            self.log.event(event, **facts)
+
+    def say(self, message: str) -> None:
+        """Say something once for all ranks."""
+        if self.ranks.is_first:
+            console.say(message)
+
+    def mark_time(self) -> None:
+        """Add the time since the last mark to the run's seconds."""
+        now = time.monotonic()
+        self.state.seconds += now - self.started
+        self.started = now
+        if self.ranks.is_first:
+            self.spending.mark()
+
+
+def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[DatasetFacts]:
+    """All checks that need no process group: datasets, cross-field rules, the run folder's past, its architecture."""
+    facts = [read_dataset_facts(Path(path)) for path in corpus_paths(config)]
+    held_out = [read_dataset_facts(Path(entry.path)) for entry in config.data.validation_sets]
+    check_config(config, facts, world_size, on_cpu, held_out)
+    for folder in reversed(checkpoint.complete_checkpoints(run_dir / "checkpoints")):
+        try:
+            marker = checkpoint.read_marker(folder)
+        except CheckpointError:
+            continue  # damaged: an older one will be taken
+        checkpoint.check_architecture(folder, config, facts[0].vocab_size)
+        checksums = checkpoint.data_facts(facts)
+        checkpoint.check_data(folder, checksums)
+        known = {**marker["data"], **checksums}
+        run_folder.check_same_run(config, run_dir, marker["samples"], marker["position"], known)
+        break
+    return facts
+
+
+def start(config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: parallel.Ranks, started: float) -> Run:
+    """Build model, optimizer, schedule and data, and load the newest good checkpoint if there is one."""
+    vocab_size = facts[0].vocab_size
+    chunks = model.build_model(config, vocab_size, ranks.device)
+    updater = optimizer.build_optimizer(config, chunks)
+    training = Training(chunks, updater, optimizer.build_scheduler(config, updater), RunState())
+    cache = run_dir / data.INDEX_CACHE
+    spending = Spending(run_dir, config.budget, started)
+    run = Run(
+        config=config,
+        folder=run_dir,
+        ranks=ranks,
+        facts=facts,
+        training=training,
+        train_data=data.build_mix(config, cache),
+        held_out=held_out_sets(config, cache),
+        skips=Skips(run_dir),
+        guard=Guard(config.stability),
+        writer=CheckpointWriter(run_dir / "checkpoints", config, vocab_size, ranks),
+        policy=CheckpointPolicy(config.checkpoint),
+        spending=spending,
+        clock=BudgetClock(config.budget, spending) if is_clocked(config.budget) else None,
+        log=None,
+        started=started,
+    )
+    take_up(run)
+    return run
+
+
+def take_up(run: Run) -> None:
+    """Load the newest checkpoint that verifies, and begin the log where it stands."""
+    newest, damaged = checkpoint.newest_good(run.checkpoints, run.ranks)
+    if newest:
+        checkpoint.load_checkpoint(newest, run.training, run.config, run.vocab_size)
+    new_skips = run.skips.wanted(run.config.data.skip_samples, run.state.position)
+    for skip in new_skips:
+        run.skips.add(skip.first, skip.stop)
+    if run.ranks.is_first:
+        checkpoint.delete_leftovers(run.checkpoints)
+        run_folder.write_run_facts(run.config, run.folder, run.vocab_size, run.ranks)
+        if new_skips:
+            run.skips.write()
+        run.log = RunLog(run.folder, run.config, run.state.step)
+    for problem in damaged:
+        run.event("checkpoint_damaged", folder=problem.split(":")[0], reason=problem)
+        run.say(f"warning: checkpoint {problem}; taking the one before it")
+    run.event(
+        "resume" if newest else "start",
+        step=run.state.step,
+        position=run.state.position,
+        optimizer=optimizer.optimizer_name(run.training.optimizer),
+        layers="Transformer Engine" if model.transformer_engine_is_there() else "Megatron-Core local",
+        world_size=run.ranks.world_size,
+        micro_batch=run.config.batch.micro_batch,
+    )
+    for skip in new_skips:
+        run.event("skip_samples", first=skip.first, stop=skip.stop)
+    if newest:
+        run.say(f"continuing {run.folder} after step {run.state.step} ({newest.name})")
+    elif damaged:
+        run.say("warning: no checkpoint of this run is whole: starting from the first step")
+
+
+@contextmanager
+def running(
+    config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: parallel.Ranks, started: float
+) -> Iterator[Run]:
+    """`start`, and the end of what it opened."""
+    run = start(config, run_dir, facts, ranks, started)
+    try:
+        yield run
+    finally:
+        if ranks.is_first:
+            run.spending.mark(now=True)
+        if run.log:
+            run.log.close()
