@@ -26,6 +26,14 @@ class DatasetFacts:
         """Tokens of a split, end-of-document tokens included."""
         return int(self.splits[split]["tokens"])
 
+    def samples(self, split: str, length_tokens: int) -> int:
+        """Whole samples of a split; each shares its last label with the next one's first token."""
+        return max(0, self.tokens(split) - 1) // length_tokens
+
+    def idx_sha256(self, split: str) -> str:
+        """Checksum of the .idx file: the lengths of the split's documents."""
+        return str(self.splits[split]["sha256"]["idx"])
+
     @property
     def train_sha256(self) -> str:
         """Checksum of the training tokens: tells whether a run continues on the data that it began with."""

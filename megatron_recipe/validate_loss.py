@@ -1,16 +1,76 @@
-"""Held-out loss during training, on the same samples each time."""
+"""Held-out loss during training: the sets it is measured on, always the same samples of each, and the measure."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.core.datasets.gpt_dataset import GPTDataset
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.pipeline_parallel import get_forward_backward_func
+from torch.utils.data import Dataset
 
 from megatron_recipe import data, parallel
-from megatron_recipe.config import Config
+from megatron_recipe.config import Config, DatasetWeight
+from megatron_recipe.corpus import Corpus, Sample
+from megatron_recipe.document_mask import schedule_shape
 from megatron_recipe.forward_step import forward_step
+from megatron_recipe.mix import Blend, Place
+from megatron_recipe.sample_order import rank_held_out
+
+CANDIDATES = 64
+"""Places looked at for each sample: a split that is used up is passed over, and its share may be nearly all."""
+
+
+@dataclass(frozen=True)
+class HeldOutSet(Dataset[Sample]):
+    """Samples to measure on, by their numbers from 0; the same ones over the whole run."""
+
+    name: str
+    """`validation` for the mix's own, else `validation/NAME`."""
+    corpora: list[Corpus]
+    places: list[Place]
+    bytes_per_token: float
+    """UTF-8 bytes of text for each token, over these samples' corpora: turns nats per token into bits per byte."""
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self.places)
+
+    def __getitem__(self, number: int | None) -> Sample:
+        """A sample; None is one without loss, which fills up a batch."""
+        if number is None:
+            return self.corpora[0].without_loss()
+        corpus, position = self.places[number]
+        return self.corpora[corpus][position]
+
+
+def held_out_sets(config: Config, cache: Path) -> list[HeldOutSet]:
+    """The mix's own set and those of `data.validation_sets`: `train.validation_samples` of each, or what it holds.
+
+    The mix's own has the weights of the first phase, so that the measure stays the same over all phases. Empty where
+    `train.validation_samples` is 0. `cache` is the run's folder of index files.
+    """
+    if not config.train.validation_samples:
+        return []
+    named = [(f"validation/{entry.name}", [DatasetWeight(path=entry.path)]) for entry in config.data.validation_sets]
+    return [
+        _held_out(name, datasets, config, cache) for name, datasets in [("validation", config.data.datasets), *named]
+    ]
+
+
+def _held_out(name: str, datasets: list[DatasetWeight], config: Config, cache: Path) -> HeldOutSet:
+    corpora = [data.open_corpus(dataset.path, "validation", config, cache) for dataset in datasets]
+    blend, wanted = Blend([dataset.weight for dataset in datasets]), config.train.validation_samples
+    available = sum(corpus.samples_per_epoch for corpus in corpora)
+    candidates = (blend.at(number) for number in range(wanted * CANDIDATES))
+    places = [(corpus, sample) for corpus, sample in candidates if sample < corpora[corpus].samples_per_epoch]
+    places = places[: min(wanted, available)]
+    for corpus in corpora:
+        corpus.prepare(0, 1)
+    bytes_per_token = sum(corpora[corpus].facts.bytes_per_token("validation") for corpus, _ in places) / len(places)
+    return HeldOutSet(name, corpora, places, bytes_per_token)
 
 
 def reduce_losses(outputs: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
@@ -30,18 +90,15 @@ def data_iterators(batches: Iterator[data.Batch], model: list[Any]) -> Any:
 
 
 def validation_loss(
-    model: list[DistributedDataParallel],
-    dataset: GPTDataset | None,
-    samples: int,
-    config: Config,
-    ranks: parallel.Ranks,
-) -> float | None:
-    """Mean loss in nats a token over the first `samples` held-out samples; None where there are none."""
-    at_once = config.batch.micro_batch * ranks.data_size
-    samples = samples // at_once * at_once
-    if dataset is None or not samples:
-        return None
-    batches = data.micro_batches(dataset, samples, 0, config, ranks)
+    model: list[DistributedDataParallel], held_out: HeldOutSet, config: Config, ranks: parallel.Ranks
+) -> float:
+    """Mean loss over a held-out set, in nats a token.
+
+    The samples are the same for any number of ranks and any micro-batch: what is missing to a whole micro-batch of
+    each rank is filled up with samples that have no loss.
+    """
+    micro_batches = list(rank_held_out(held_out.samples, config.batch.micro_batch, ranks.data_rank, ranks.data_size))
+    batches = data.load_batches(held_out, iter(micro_batches), config, ranks)
     for chunk in model:
         chunk.eval()
     with torch.no_grad():
@@ -49,11 +106,11 @@ def validation_loss(
             forward_step_func=forward_step,
             data_iterator=data_iterators(batches, model),
             model=model,
-            num_microbatches=samples // at_once,
-            seq_length=config.model.sequence_length_tokens,
-            micro_batch_size=config.batch.micro_batch,
+            num_microbatches=len(micro_batches),
+            **schedule_shape(config),
             forward_only=True,
         )
+    batches.close()
     for chunk in model:
         chunk.train()
     loss_sum, tokens = reduce_losses(outputs, ranks.device).tolist()
