@@ -5,25 +5,13 @@ token saw the whole sequence (MosaicML, OLMo, nanochat), *causal* counts the hal
 """
 
 from megatron_recipe.config import ModelConfig
-
-# Dense BF16 peak in TFLOP/s by a part of the name that CUDA reports, from NVIDIA's data sheets (without sparsity).
-# Longer names first: "H100 PCIe" must not be taken for "H100".
-PEAK_TFLOPS: tuple[tuple[str, float], ...] = (
-    ("H100 PCIe", 756.0),
-    ("H100 NVL", 835.0),
-    ("H100", 989.4),
-    ("H200", 989.4),
-    ("H800", 989.4),
-    ("A100", 311.9),
-    ("A800", 311.9),
-    ("L40S", 362.0),
-    ("RTX 4090", 165.2),
-)
+from megatron_recipe.plan import hardware
+from megatron_recipe.plan.parameters import attention_weights, count_parameters, feed_forward_weights
 
 
 def peak_tflops(device_name: str) -> float | None:
-    """Dense BF16 peak of a card, None where it is not in the table: an unknown peak is not guessed."""
-    return next((peak for name, peak in PEAK_TFLOPS if name in device_name), None)
+    """Dense BF16 peak of a card (plan/hardware.yaml); None where it is not there: an unknown peak is not guessed."""
+    return hardware.peak_tflops(device_name)
 
 
 def padded_vocab_size(vocab_size: int, model: ModelConfig) -> int:
@@ -33,9 +21,8 @@ def padded_vocab_size(vocab_size: int, model: ModelConfig) -> int:
 
 def matmul_parameters(model: ModelConfig, vocab_size: int) -> int:
     """Weights that take part in a matrix product for each token: all but the norms and the embedding's look-up."""
-    attention = model.hidden_size * model.head_dim * (2 * model.num_heads + 2 * model.num_kv_groups)
-    feed_forward = 3 * model.hidden_size * model.ffn_hidden_size
-    return model.num_layers * (attention + feed_forward) + model.hidden_size * vocab_size
+    layer = attention_weights(model) + feed_forward_weights(model)
+    return model.num_layers * layer + model.hidden_size * vocab_size
 
 
 def flops_per_token(model: ModelConfig, vocab_size: int, *, causal: bool) -> float:
@@ -46,7 +33,4 @@ def flops_per_token(model: ModelConfig, vocab_size: int, *, causal: bool) -> flo
 
 def parameter_count(model: ModelConfig, vocab_size: int) -> int:
     """All weights of a model whose (padded) vocabulary is `vocab_size`."""
-    embeddings = 0 if model.tied_embeddings else model.hidden_size * vocab_size
-    qk_norms = 2 * model.head_dim if model.qk_norm else 0
-    norms = model.num_layers * (2 * model.hidden_size + qk_norms) + model.hidden_size
-    return matmul_parameters(model, vocab_size) + embeddings + norms
+    return count_parameters(model, vocab_size).total

@@ -1,19 +1,21 @@
 """Recipes resolve, mistakes in them are named, and a resolved one reads back equal."""
 
 import pytest
+from commands import ROOT
 from typer.testing import CliRunner
 
 from megatron_recipe import recipes
 from megatron_recipe.cli import app
 from megatron_recipe.errors import ConfigError
+from megatron_recipe.flops import flops_per_token, parameter_count
 from megatron_recipe.recipes import load_config, parse_config, recipe_names, write_config
 from megatron_recipe.settings import RecipeFolder
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_every_recipe_passes_its_checks_on_a_dataset(dataset, recipe):
-    overrides = ["--set", f"data.datasets={dataset}", "--set", "precision.dtype=fp32"]
-    result = CliRunner().invoke(app, ["train", recipe, "--dry-run", *overrides], catch_exceptions=False)
+    arguments = ["train", recipe, "--dry-run", "--set", f"data.datasets={dataset}"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "would train" in result.stderr and f"runs/{recipe}" in result.stderr
 
@@ -26,8 +28,43 @@ def test_a_written_configuration_reads_back_equal(tmp_path, recipe):
     assert "数据/甲" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
 
 
+SIZES = ("100m", "300m", "1b", "3b", "7b")
+
+
 def test_base_is_no_recipe_of_its_own():
-    assert "base" not in recipe_names() and {"gpt_tiny_cpu", "gpt_100m", "gpt_1b"} <= set(recipe_names())
+    assert "base" not in recipe_names()
+    both = {f"gpt_{size}{fp8}" for size in SIZES for fp8 in ("", "_fp8")}
+    assert set(recipe_names()) == {"gpt_tiny_cpu", "gpt_1b_10b"} | both
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_fp8_recipe_differs_from_its_sister_in_precision_alone(size):
+    config, sister = load_config(f"gpt_{size}_fp8"), load_config(f"gpt_{size}")
+    assert config.precision.fp8 == "delayed" and sister.precision.fp8 == "off"
+    assert config.model_copy(update={"precision": sister.precision}) == sister
+    # Transformer Engine multiplies in FP8 only where each side is a multiple of 16
+    model = config.model
+    assert {n % 16 for n in (model.hidden_size, model.ffn_hidden_size, model.head_dim, model.vocab_multiple_of)} == {0}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_recipes_for_gpus_leave_memory_to_the_card_and_train_enough(size):
+    config = load_config(f"gpt_{size}")
+    assert config.batch.micro_batch_size_samples == "auto" and config.memory.recompute == "auto"
+    tokens = config.train.steps * config.batch.global_batch_size_samples * config.model.sequence_length_tokens
+    assert 19 <= tokens / parameter_count(config.model, 32_000) <= 22
+    assert (ROOT / f"launch/pretrain_{size}.sh").read_text(encoding="utf-8").count(f"gpt_{size}") == 2
+
+
+def test_what_the_comments_of_gpt_1b_say():
+    config, half = load_config("gpt_1b"), load_config("gpt_1b_10b")
+    tokens_a_step = config.batch.global_batch_size_samples * config.model.sequence_length_tokens
+    assert config.train.steps * tokens_a_step / 1e9 == pytest.approx(20, rel=0.01)
+    assert half.train.steps * tokens_a_step / 1e9 == pytest.approx(10, rel=0.01)
+    assert config.schedule.warmup_fraction * config.train.steps == 380
+    assert 2000 / config.train.steps == pytest.approx(0.10, abs=0.01)
+    a100_tokens = 0.55 * 311.9e12 / flops_per_token(config.model, 32_000, causal=False) * 7 * 86_400
+    assert a100_tokens / 1e9 == pytest.approx(13, rel=0.02)
 
 
 def test_an_unknown_recipe_lists_the_known_and_suggests_one():
@@ -53,7 +90,7 @@ def test_an_unknown_recipe_lists_the_known_and_suggests_one():
         ("model.num_layers=2.5", ["model.num_layers=2.5", "valid integer"]),
         ("optimizer.beta2=1", ["optimizer.beta2=1", "less than 1"]),
         ("schedule.decay=cosin", ["schedule.decay='cosin'", "'cosine', 'linear', 'wsd' or 'constant'"]),
-        ("precision.dtype=fp16", ["precision.dtype='fp16'", "'fp32' or 'bf16'"]),
+        ("precision.dtype=fp8", ["precision.dtype='fp8'", "'fp32', 'bf16' or 'fp16'"]),
         ("parallel.tensor=-1", ["parallel.tensor=-1", "greater than 0"]),
     ],
 )

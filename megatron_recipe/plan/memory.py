@@ -1,0 +1,149 @@
+"""Memory of one GPU in training, by part, from what each layer keeps for its backward pass.
+
+The parts are those of Megatron-Core with Transformer Engine's layers: fused norm + linear, flash attention, SwiGLU in
+one kernel, cross entropy in FP32. The peak is at the end of the forward pass (all activations and the logits), or at
+the beginning of the backward pass where the vocabulary is small. Measured peaks that this is held against are in
+tests/plan/test_plan_memory.py.
+"""
+
+from dataclasses import dataclass, fields
+
+from megatron_recipe.config import Config
+from megatron_recipe.flops import padded_vocab_size
+from megatron_recipe.plan.layer_memory import backward_bytes, kept_bytes, value_bytes
+from megatron_recipe.plan.parameters import Parameters, count_on_rank
+
+RECOMPUTE_LEVELS = ("none", "selective", "full")
+MAIN_GRADIENT_BYTES = MASTER_BYTES = MOMENT_BYTES = 4  # all FP32
+# cuBLAS's workspace and Transformer Engine's, 32 MiB each on Hopper, and small tensors.
+WORKSPACE_BYTES = 100_000_000
+# Outside of torch's allocator: the CUDA context with its kernels, and NCCL's buffers for each group of ranks.
+CONTEXT_BYTES = 600_000_000
+NCCL_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one GPU at the peak of a step."""
+
+    weights: int
+    gradients: int
+    """FP32 main gradients, reduced in FP32."""
+    optimizer: int
+    """FP32 copies of the weights and the moments: this rank's share."""
+    fp8_weights: int
+    """Copies of the layers' matrices in FP8, one of them transposed, kept over the micro-batches of a step."""
+    activations: int
+    """What the layers keep for the backward pass."""
+    loss: int
+    """The largest of what is there for a moment: logits and their softmax, or a layer's gradients and recomputation."""
+    workspace: int
+    outside: int
+    """Not torch's: CUDA context and NCCL."""
+
+    @property
+    def allocated(self) -> int:
+        """What torch.cuda.max_memory_allocated() shows."""
+        return self.total - self.outside
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(self.parts().values())
+
+    def parts(self) -> dict[str, int]:
+        """Bytes by the part's name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def data_ranks(config: Config, world_size: int) -> int:
+    """Ranks that train on different samples."""
+    layout = config.parallel
+    return max(1, world_size // (layout.tensor * layout.pipeline * layout.context))
+
+
+def estimate_memory(config: Config, vocab_size: int, world_size: int, micro_batch: int, recompute: str) -> Memory:
+    """Memory of the fullest rank.
+
+    Args:
+        vocab_size: the tokenizer's.
+        world_size: GPUs in all.
+        micro_batch: samples at a time, in place of the configuration's.
+        recompute: one of `RECOMPUTE_LEVELS`, in place of the configuration's.
+    """
+    stages = {0, config.parallel.pipeline - 1}  # the first holds most micro-batches, the last one the logits
+    estimates = [_stage_memory(config, vocab_size, world_size, micro_batch, recompute, stage) for stage in stages]
+    return max(estimates, key=lambda memory: memory.total)
+
+
+def _stage_memory(
+    config: Config, vocab_size: int, world_size: int, micro_batch: int, recompute: str, stage: int
+) -> Memory:
+    layout = config.parallel
+    vocab_rows = padded_vocab_size(vocab_size, config.model)
+    parameters = count_on_rank(config, vocab_rows, stage)
+    tokens = micro_batch * config.model.sequence_length_tokens // layout.context
+    layers = config.model.num_layers // layout.pipeline
+    is_last = stage == layout.pipeline - 1
+    flying = _micro_batches_in_flight(config, world_size, micro_batch, stage)
+    kept = layers * kept_bytes(config, recompute)
+    if is_last:
+        # the final norm's input, and its output, which the output layer needs
+        kept += 2 * config.model.hidden_size * value_bytes(config) / _sequence_shares(config)
+    logits = _logits_bytes(config, vocab_rows) if is_last else 0.0
+    in_backward = backward_bytes(config, recompute) * tokens + _largest_matrix(config, vocab_rows) * value_bytes(config)
+    return Memory(
+        weights=parameters.total * value_bytes(config),
+        gradients=parameters.total * MAIN_GRADIENT_BYTES,
+        optimizer=_optimizer_bytes(config, parameters, world_size),
+        fp8_weights=0 if config.precision.fp8 == "off" else 2 * parameters.layers_matrices,
+        activations=round(kept * tokens * flying),
+        loss=round(max(logits * tokens, in_backward)),
+        workspace=WORKSPACE_BYTES,
+        outside=CONTEXT_BYTES + (NCCL_BYTES if world_size > 1 else 0),
+    )
+
+
+def _optimizer_bytes(config: Config, parameters: Parameters, world_size: int) -> int:
+    """Master weights and moments of one rank; the distributed optimizer splits them over data and context ranks."""
+    masters = 0 if value_bytes(config) == MASTER_BYTES else parameters.total * MASTER_BYTES
+    moments = {
+        "adamw": 2 * parameters.total,
+        "sgd": parameters.total,
+        "muon": parameters.layers_matrices + 2 * (parameters.total - parameters.layers_matrices),
+    }[config.optimizer.kind]
+    shares = data_ranks(config, world_size) * config.parallel.context if config.parallel.distributed_optimizer else 1
+    return (masters + moments * MOMENT_BYTES) // shares
+
+
+def _logits_bytes(config: Config, vocab_rows: int) -> float:
+    """Of one token: the logits, and the FP32 softmax that the cross entropy makes of them and keeps.
+
+    Megatron's fused cross entropy copies the logits to FP32 and works in place from there (fused_cross_entropy.py).
+    FP32 logits are not copied.
+    """
+    copies = value_bytes(config) + 4 if value_bytes(config) < 4 else 4
+    return vocab_rows / config.parallel.tensor * copies
+
+
+def _largest_matrix(config: Config, vocab_rows: int) -> int:
+    """Weights of the largest matrix on a rank: its gradient is there for a moment before it is added in FP32."""
+    model = config.model
+    return model.hidden_size * max(vocab_rows, 2 * model.ffn_hidden_size) // config.parallel.tensor
+
+
+def _micro_batches_in_flight(config: Config, world_size: int, micro_batch: int, stage: int) -> float:
+    """Micro-batches whose activations a stage keeps at once, in the 1F1B schedule (Narayanan et al., arXiv:2104.04473).
+
+    Interleaving raises the first stage's by (pipeline - 1) / (pipeline × pieces).
+    """
+    layout = config.parallel
+    in_step = max(1, config.batch.global_batch_size_samples // (micro_batch * data_ranks(config, world_size)))
+    flying = float(layout.pipeline - stage)
+    if layout.virtual_stages > 1:
+        flying *= 1 + (layout.pipeline - 1) / (layout.pipeline * layout.virtual_stages)
+    return min(flying, in_step)
+
+
+def _sequence_shares(config: Config) -> int:
+    return config.parallel.tensor if config.parallel.sequence_parallel else 1
