@@ -33,6 +33,8 @@ for record in range(4):
         print(json.dumps([fields, watch.found, [reading["whole"] for reading in readings]]))
     else:
         assert readings == []
+dist.barrier()
+dist.destroy_process_group()
 """
 
 
