@@ -45,7 +45,7 @@ class RMSNorm(torch.nn.RMSNorm):
     """torch's RMSNorm, marked so that Megatron sums its gradient over the ranks of a sequence-parallel group."""
 
     def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
-        super().__init__(hidden_size, eps=eps)
+        super().__init__(hidden_size, eps=eps, dtype=config.params_dtype)
         self.weight.sequence_parallel = config.sequence_parallel
 
 

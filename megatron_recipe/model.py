@@ -14,8 +14,8 @@ from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from megatron_recipe import cpu_backend, parallel
-from megatron_recipe.config import Config
+from megatron_recipe import cpu_backend, overlap, parallel, precision, recompute, wgrad_fusion
+from megatron_recipe.config import Config, MemoryConfig
 from megatron_recipe.flops import padded_vocab_size
 from megatron_recipe.local_layers import RMSNorm, local_layer_spec
 
@@ -35,7 +35,7 @@ def transformer_config(config: Config) -> TransformerConfig:
     """Megatron's configuration of the model, its layout and its arithmetic."""
     model, layout = config.model, config.parallel
     on_cpu = cpu_backend.is_needed()
-    bf16 = config.precision.dtype == "bf16"
+    with_engine = transformer_engine_is_there()
     init = torch.nn.init.normal_
     output_std = model.init_std / math.sqrt(2 * model.num_layers)
     return TransformerConfig(
@@ -55,9 +55,8 @@ def transformer_config(config: Config) -> TransformerConfig:
         attention_dropout=0.0,
         init_method=lambda weight: init(weight, mean=0.0, std=model.init_std),
         output_layer_init_method=lambda weight: init(weight, mean=0.0, std=output_std),
-        params_dtype=torch.bfloat16 if bf16 else torch.float32,
-        bf16=bf16,
-        pipeline_dtype=torch.bfloat16 if bf16 else torch.float32,
+        **precision.model_settings(config.precision),
+        **recompute.model_settings(config.memory),
         tensor_model_parallel_size=layout.tensor,
         pipeline_model_parallel_size=layout.pipeline,
         virtual_pipeline_model_parallel_size=parallel.virtual_stages(config),
@@ -67,21 +66,30 @@ def transformer_config(config: Config) -> TransformerConfig:
         # gloo has no batched point-to-point calls: with them the interleaved schedule is silently wrong
         batch_p2p_comm=not on_cpu,
         bias_activation_fusion=not on_cpu,
-        apply_rope_fusion=transformer_engine_is_there(),
+        apply_rope_fusion=with_engine,
         cross_entropy_loss_fusion=not on_cpu,
-        gradient_accumulation_fusion=False,
+        # with FP32 weights there is no cast to save
+        gradient_accumulation_fusion=with_engine and config.precision.dtype != "fp32",
         # the loss is the mean over the tokens of the whole global batch, not the mean of the ranks' means
         calculate_per_token_loss=True,
     )
 
 
-def layer_spec(config: TransformerConfig, virtual_stage: int | None) -> ModuleSpec | TransformerBlockSubmodules:
+def layer_spec(
+    config: TransformerConfig, memory: MemoryConfig, virtual_stage: int | None
+) -> ModuleSpec | TransformerBlockSubmodules:
     """Transformer Engine's layers where it is there, else Megatron's local ones."""
-    if transformer_engine_is_there():
+    with_engine = transformer_engine_is_there()
+    if with_engine:
         from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_with_transformer_engine_spec
 
-        return get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm)
-    layer = local_layer_spec(config.qk_layernorm)
+        layer = get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm)
+    else:
+        layer = local_layer_spec(config.qk_layernorm)
+    if memory.recompute == "selective":
+        recompute.use_recomputed_activation(layer)
+    if with_engine:
+        return layer
     num_layers = get_num_layers_to_build(config, virtual_stage)
     return TransformerBlockSubmodules(layer_specs=[layer] * num_layers, layer_norm=RMSNorm)
 
@@ -92,9 +100,11 @@ def build_gpt(config: Config, vocab_size: int, virtual_stage: int | None = None)
     vocab_size: the tokenizer's; the embedding has `padded_vocab_size` rows.
     """
     megatron = transformer_config(config)
+    if megatron.gradient_accumulation_fusion:
+        wgrad_fusion.install()
     return GPTModel(
         config=megatron,
-        transformer_layer_spec=layer_spec(megatron, virtual_stage),
+        transformer_layer_spec=layer_spec(megatron, config.memory, virtual_stage),
         vocab_size=padded_vocab_size(vocab_size, config.model),
         max_sequence_length=config.model.sequence_length_tokens,
         pre_process=parallel.is_first_stage(virtual_stage),
@@ -110,10 +120,12 @@ def build_model(config: Config, vocab_size: int, device: torch.device) -> list[D
     """All pieces of the model on this rank, ready to train: one, or one for each virtual pipeline stage."""
     stages: list[Any] = list(range(config.parallel.virtual_stages)) if parallel.virtual_stages(config) else [None]
     chunks = [build_gpt(config, vocab_size, stage).to(device) for stage in stages]
+    beside = overlap.overlap_of(config.parallel)
     ddp = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,
         use_distributed_optimizer=config.parallel.distributed_optimizer,
-        overlap_grad_reduce=False,
+        overlap_grad_reduce=beside.grad_reduce,
+        overlap_param_gather=beside.param_gather,
         check_for_nan_in_grad=False,
     )
     wrapped = [
@@ -123,4 +135,5 @@ def build_model(config: Config, vocab_size: int, device: torch.device) -> list[D
     for chunk in wrapped:
         chunk.broadcast_params()
     wrapped[0].config.finalize_model_grads_func = finalize_model_grads
+    overlap.connect(wrapped)
     return wrapped

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -19,14 +20,14 @@ def tiny_config() -> Config:
     return load_config("gpt_tiny_cpu")
 
 
-@pytest.fixture
-def megatron_groups(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@contextmanager
+def groups_on_the_cpu() -> Iterator[None]:
     """Process groups of one process on the CPU; afterwards torch is what it was."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     kept = {module: dict(vars(module)) for module in (torch.cuda, torch.cuda.random)}
     state = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    torch.cuda.is_available = lambda: False
     try:
-        with process_groups(tiny_config):
+        with process_groups(load_config("gpt_tiny_cpu")):
             yield
     finally:
         for module, attributes in kept.items():
@@ -36,3 +37,17 @@ def megatron_groups(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> Ite
         torch.set_rng_state(state[0])
         np.random.set_state(state[1])
         random.setstate(state[2])
+
+
+@pytest.fixture
+def megatron_groups() -> Iterator[None]:
+    """Process groups of one process for one test."""
+    with groups_on_the_cpu():
+        yield
+
+
+@pytest.fixture(scope="module")
+def module_groups() -> Iterator[None]:
+    """The same for all tests of a file, which share what they build."""
+    with groups_on_the_cpu():
+        yield
