@@ -20,29 +20,32 @@ def kept_bytes(config: Config, recompute: str) -> float:
     """Of one layer and token, on one rank, from the forward to the backward pass.
 
     Args:
-        recompute: `none`; `selective` (norms and the feed-forward's activation are computed again); `full`.
+        recompute: `none`; `selective` (SwiGLU's output is computed again, see recompute.py); `full`.
     """
     hidden = _hidden(config) * value_bytes(config)
     if recompute == "full":
         return hidden
-    residuals = 2 * hidden  # inputs of the two norms
-    kept = residuals + _attention(config) + _gate_and_up(config)
-    if recompute == "none":
-        kept += 2 * _hidden(config) * _operand_bytes(config)  # outputs of the two norms
-        kept += _activation(config) * _operand_bytes(config)
-    return kept
+    norms = 2 * (hidden + _hidden(config) * _operand_bytes(config))  # inputs and outputs
+    gate_and_up = 2 * _activation(config) * value_bytes(config)
+    return norms + _attention(config) + gate_and_up + _kept_activation(config, recompute)
 
 
 def backward_bytes(config: Config, recompute: str) -> float:
     """What the backward pass of the last layer holds beside all that was kept, at the most.
 
     That is at SwiGLU: the gradients of its output and input, and of the residual and the normed input. The kept output
-    of SwiGLU has been used by then. With recompute, what is computed again is there too.
+    of SwiGLU has been used by then. With full recompute, all that the layer did not keep is there too.
     """
     gradients = 3 * _activation(config) * value_bytes(config) + 2 * _hidden(config) * value_bytes(config)
-    freed = _activation(config) * _operand_bytes(config) if recompute == "none" else 0
-    again = kept_bytes(config, "none") - kept_bytes(config, recompute)
-    return gradients - freed + (again if recompute == "full" else 0)
+    again = kept_bytes(config, "none") - kept_bytes(config, recompute) if recompute == "full" else 0
+    return gradients + again - _kept_activation(config, recompute)
+
+
+def _kept_activation(config: Config, recompute: str) -> float:
+    """SwiGLU's output. In FP8 the second linear layer keeps its own copy, and selective recompute saves nothing."""
+    if recompute == "full" or (recompute == "selective" and config.precision.fp8 == "off"):
+        return 0
+    return _activation(config) * _operand_bytes(config)
 
 
 def _attention(config: Config) -> float:
@@ -56,10 +59,6 @@ def _attention(config: Config) -> float:
     if config.precision.fp8 != "off":
         kept += output * FP8_BYTES  # the projection's operand, beside attention's own BF16 output
     return kept
-
-
-def _gate_and_up(config: Config) -> float:
-    return 2 * _activation(config) * value_bytes(config)
 
 
 def _activation(config: Config) -> float:

@@ -1,9 +1,9 @@
 """Memory of one GPU in training, by part, from what each layer keeps for its backward pass.
 
-The parts are those of Megatron-Core with Transformer Engine's layers: fused norm + linear, flash attention, SwiGLU in
-one kernel, cross entropy in FP32. The peak is at the end of the forward pass (all activations and the logits), or at
-the beginning of the backward pass where the vocabulary is small. Measured peaks that this is held against are in
-tests/plan/test_plan_memory.py.
+The parts are those of Megatron-Core with Transformer Engine's layers: fused norm + linear, weight gradients added in
+the product, flash attention, SwiGLU in one kernel, cross entropy in FP32. The peak is at the end of the forward pass
+(all activations and the logits), or at the beginning of the backward pass where the vocabulary is small. Measured
+peaks that this is held against are in tests/plan/test_plan_memory.py.
 """
 
 from dataclasses import dataclass, fields
@@ -91,14 +91,13 @@ def _stage_memory(
         # the final norm's input, and its output, which the output layer needs
         kept += 2 * config.model.hidden_size * value_bytes(config) / _sequence_shares(config)
     logits = _logits_bytes(config, vocab_rows) if is_last else 0.0
-    in_backward = backward_bytes(config, recompute) * tokens + _largest_matrix(config, vocab_rows) * value_bytes(config)
     return Memory(
         weights=parameters.total * value_bytes(config),
         gradients=parameters.total * MAIN_GRADIENT_BYTES,
         optimizer=_optimizer_bytes(config, parameters, world_size),
         fp8_weights=0 if config.precision.fp8 == "off" else 2 * parameters.layers_matrices,
         activations=round(kept * tokens * flying),
-        loss=round(max(logits * tokens, in_backward)),
+        loss=round(max(logits, backward_bytes(config, recompute)) * tokens),
         workspace=WORKSPACE_BYTES,
         outside=CONTEXT_BYTES + (NCCL_BYTES if world_size > 1 else 0),
     )
@@ -124,12 +123,6 @@ def _logits_bytes(config: Config, vocab_rows: int) -> float:
     """
     copies = value_bytes(config) + 4 if value_bytes(config) < 4 else 4
     return vocab_rows / config.parallel.tensor * copies
-
-
-def _largest_matrix(config: Config, vocab_rows: int) -> int:
-    """Weights of the largest matrix on a rank: its gradient is there for a moment before it is added in FP32."""
-    model = config.model
-    return model.hidden_size * max(vocab_rows, 2 * model.ffn_hidden_size) // config.parallel.tensor
 
 
 def _micro_batches_in_flight(config: Config, world_size: int, micro_batch: int, stage: int) -> float:

@@ -58,7 +58,9 @@ def test_a_larger_micro_batch_takes_more_and_recompute_takes_less(recipe):
         sizes = [estimate(recipe, micro_batch, recompute).total for micro_batch in (1, 2, 4, 8)]
         assert sizes == sorted(set(sizes))
     by_level = [estimate(recipe, 4, recompute).total for recompute in RECOMPUTE_LEVELS]
-    assert by_level == sorted(set(by_level), reverse=True)
+    assert by_level == sorted(by_level, reverse=True)
+    # in FP8 the second linear layer keeps its own copy of what selective recompute gives back
+    assert len(set(by_level)) == (2 if recipe.endswith("_fp8") else 3)
 
 
 @pytest.mark.parametrize(
