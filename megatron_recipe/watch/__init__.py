@@ -1,0 +1,63 @@
+"""A live dashboard of a run in the terminal. Run: megatron-recipe watch runs/<name> [--once] [--lang zh]
+
+It reads the run folder and nothing else, so it works from any terminal that sees the folder, also over a network disk,
+and whatever happens to it the run does not notice. Importing this package costs nothing.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from megatron_recipe.errors import ConfigError, DataError
+
+LANGUAGES = ("en", "zh")
+HEIGHT_OF_A_PRINTED_FRAME = 36
+
+
+def watch_command(run: Path, once: bool, lang: str, interval_seconds: float) -> None:
+    """What `megatron-recipe watch` does: a frame every `interval_seconds` until Ctrl-C.
+
+    One frame is printed, and that is all, with `once` or where standard output is no terminal. Watching goes on after
+    the end of the run, since a run that was stopped may be continued.
+
+    Raises:
+        ConfigError: an unknown language, or an interval that is not positive.
+        DataError: there is no such folder.
+    """
+    if lang not in LANGUAGES:
+        raise ConfigError(f"--lang={lang}: unknown language; choose {' or '.join(LANGUAGES)}")
+    if interval_seconds <= 0:
+        raise ConfigError(f"--interval={interval_seconds:g} must be above 0 seconds; try 2")
+    if not run.is_dir():
+        raise DataError(f"{run}: there is no such run folder; `megatron-recipe train` makes runs/<name>")
+    from rich.console import Console
+
+    from megatron_recipe.watch.frame import frame
+    from megatron_recipe.watch.run_view import RunView
+    from megatron_recipe.watch.words import Words
+
+    console, view, words = Console(highlight=False), RunView(run), Words(lang)
+    if once or not console.is_terminal:
+        view.refresh()
+        height = console.height if console.is_terminal else HEIGHT_OF_A_PRINTED_FRAME
+        console.print(frame(view, words, console.width, height - 1, time.time()))
+    else:
+        _follow(console, view, words, interval_seconds)
+
+
+def _follow(console: Any, view: Any, words: Any, interval_seconds: float) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    from megatron_recipe.watch.frame import frame
+
+    shown: Any = Text("")
+    try:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                view.refresh()
+                shown = frame(view, words, console.width, console.height, time.time())
+                live.update(shown, refresh=True)
+                time.sleep(interval_seconds)
+    except KeyboardInterrupt:
+        console.print(shown)  # what was seen last stays in the terminal
