@@ -57,11 +57,12 @@ def train_record(step: int, noise: random.Random, loss: float | None = None) -> 
         "tokens_per_second": speed, "tokens_per_second_per_gpu": per_gpu, "tflops_per_gpu": per_gpu * 7.85e-3,
         "mfu_full": per_gpu * 7.85e-3 / 989.4, "mfu_causal": per_gpu * 7.05e-3 / 989.4,
         "memory_gb": 70.4, "memory_reserved_gb": 74.1, "gpu_utilisation_mean": 97 + noise.gauss(0, 1),
-        "gpu_power_watts": 655 + noise.gauss(0, 8), "gpu_temperature_max": 64 + noise.gauss(0, 1),
+        "gpu_power_watts": 8 * 655 + noise.gauss(0, 60), "gpu_temperature_max": 64 + noise.gauss(0, 1),
         "joules_per_token": 8 * 655 / speed, "data_wait_seconds": abs(noise.gauss(0.004, 0.002)),
-        "host_memory_gb": 88.2, "disk_free_gb": 900 - step / 40,
+        "host_memory_used_gb": 88.2, "disk_free_gb": 900 - step / 40,
         "cost_so_far": (40 + STEP_SECONDS * step) / 3600 * PRICE_PER_HOUR,
-        "eta_seconds": STEP_SECONDS * (STEPS - step), "straggler_ratio": 1.02 + abs(noise.gauss(0, 0.01)),
+        "eta_seconds": STEP_SECONDS * (STEPS - step), "forward_seconds_slowest": 0.81 + abs(noise.gauss(0, 0.01)) + (0.2 if 8_000 < step < 8_300 else 0),
+        "forward_seconds_fastest": 0.78, "forward_seconds_median": 0.795, "slowest_rank": 5, "gpu_ecc_errors": 0,
     }  # fmt: skip
 
 
@@ -109,7 +110,7 @@ def events(last: int) -> list[Record]:
         at(SPIKE, "spike", step=SPIKE, quantity="loss", value=4.512, median=2.553, deviations=21.7, action="rollback"),
         at(SPIKE, "rollback", from_step=SPIKE, to_step=TARGET, skipped_first=SKIPPED[0], skipped_stop=SKIPPED[1],
            attempt=1, quantity="loss"),
-        at(8_010, "straggler", rank=5, ratio=1.31),
+        at(8_010, "straggler", rank=5, forward_seconds=1.02, ratio_to_median=1.31, records=5),
         at(9_000, "checkpoint_failed", step=9_000, reason="the disk is full (3,120 MB free, 14,549 MB needed)"),
         at(9_600, "budget_warning", spent=120.1, amount=150.0, unit="cny"),
         at(9_600, "decay_started", step=9_600),

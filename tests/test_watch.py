@@ -187,7 +187,7 @@ def test_the_numbers_are_those_of_the_last_record(run: Path, lang: str) -> None:
     expected = [
         f"{last['loss']:.4f}", f"{last['grad_norm']:.3f}", "131,072", f"{last['tokens_per_second_per_gpu']:,.0f}",
         f"{last['tflops_per_gpu']:,.0f}", f"{100 * last['mfu_full']:.1f}%", f"{100 * last['mfu_causal']:.1f}%",
-        "70.4 GB", f"{last['gpu_power_watts']:.0f} W", f"¥{(40 + 2.45 * 10_120) / 3600 * 14.5:.2f}",
+        "70.4 GB", f"{last['gpu_power_watts']:,.0f} W", f"¥{(40 + 2.45 * 10_120) / 3600 * 14.5:.2f}",
         f"¥{150 - (40 + 2.45 * 10_120) / 3600 * 14.5:.2f}", "10,120", "8 × NVIDIA H100 80GB HBM3",
     ]  # fmt: skip
     assert [number for number in expected if number not in text] == []
@@ -310,6 +310,17 @@ def test_a_cpu_run_shows_tokens_of_all_and_no_gpu(tmp_path: Path) -> None:
     assert [label for group in number_groups(view, Words("en")) for label, _ in group] == ["loss", "tokens/s"]
 
 
+def test_a_gpu_in_trouble_comes_first(run: Path) -> None:
+    record = train_record(10_130, random.Random(0))
+    append(run / "metrics.jsonl", {**record, "gpu_throttle": "power cap", "gpu_ecc_errors": 2})
+    view = RunView(run)
+    view.refresh()
+    machine = number_groups(view, Words("en"))[2]
+    assert machine[:2] == [("throttled", "power cap"), ("ECC errors", "2")]
+    care = dict(number_groups(view, Words("en"))[3])
+    assert care["slowest"] == f"{record['forward_seconds_slowest'] / 0.795:.2f} ×"
+
+
 # --- words ---
 
 
@@ -325,6 +336,8 @@ def test_both_languages_have_the_same_words_and_places() -> None:
 def test_an_event_of_an_unknown_kind_says_its_facts() -> None:
     assert Words("en").event({"time": "now", "event": "moved", "step": 12_000, "to": "x"}) == "moved step 12,000 to x"
     assert Words("en").event({"event": "update_skipped", "step": 5}) == "update of step 5 left out"
+    nan = {"event": "spike", "quantity": "nan", "value": math.nan, "median": None, "step": 7, "action": "rollback"}
+    assert Words("en").event(nan) == "loss or gradient is nan at step 7: going back"
 
 
 # --- the command ---

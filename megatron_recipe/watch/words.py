@@ -31,11 +31,13 @@ ENGLISH = {
     "gpu_power_watts": "GPU power",
     "gpu_temperature_max": "GPU temp.",
     "joules_per_token": "per token",
+    "gpu_throttle": "throttled",
+    "gpu_ecc_errors": "ECC errors",
     "cost": "cost",
     "budget_left": "unspent",
     "data_wait_seconds": "data wait",
     "straggler_ratio": "slowest",
-    "host_memory_gb": "host mem.",
+    "host_memory_used_gb": "host mem.",
     "disk_free_gb": "disk free",
     "step_seconds": "per step",
     "held_out": "held-out",
@@ -67,7 +69,7 @@ ENGLISH = {
     "unit.seconds": "{number} s",
     "quantity.loss": "loss",
     "quantity.grad_norm": "gradient norm",
-    "quantity.nan": "not a number: loss or gradient",
+    "event.nan": "loss or gradient is {value} at step {step}: {action}",
     "action.log": "only noted",
     "action.skip": "update left out",
     "action.rollback": "going back",
@@ -86,7 +88,7 @@ ENGLISH = {
     "event.budget_warning": "{spent} of {amount} {unit} are spent",
     "event.decay_started": "the learning rate's decay began at step {step}",
     "event.out_of_memory": "micro-batch {micro_batch} did not fit, next {next}",
-    "event.straggler": "rank {rank} takes {ratio} times the median",
+    "event.straggler": "rank {rank} takes {ratio_to_median} times the median",
     "event.skip_samples": "samples {first} to {stop} are left out",
     "event.logger_failed": "{logger} failed: {reason}",
 }
@@ -116,11 +118,13 @@ CHINESE = {
     "gpu_power_watts": "功率",
     "gpu_temperature_max": "温度",
     "joules_per_token": "每 token",
+    "gpu_throttle": "降频",
+    "gpu_ecc_errors": "ECC 错误",
     "cost": "花费",
     "budget_left": "预算剩余",
     "data_wait_seconds": "等数据",
     "straggler_ratio": "最慢进程",
-    "host_memory_gb": "主机内存",
+    "host_memory_used_gb": "主机内存",
     "disk_free_gb": "磁盘剩余",
     "step_seconds": "每步",
     "held_out": "留出集",
@@ -152,7 +156,7 @@ CHINESE = {
     "unit.seconds": "{number} 秒",
     "quantity.loss": "损失",
     "quantity.grad_norm": "梯度范数",
-    "quantity.nan": "损失或梯度不是数",
+    "event.nan": "第 {step} 步损失或梯度为 {value}：{action}",
     "action.log": "仅记录",
     "action.skip": "跳过更新",
     "action.rollback": "回滚",
@@ -171,7 +175,7 @@ CHINESE = {
     "event.budget_warning": "已花费 {spent}，预算 {amount} {unit}",
     "event.decay_started": "第 {step} 步开始降低学习率",
     "event.out_of_memory": "微批 {micro_batch} 放不下，改用 {next}",
-    "event.straggler": "第 {rank} 号进程用时是中位数的 {ratio} 倍",
+    "event.straggler": "第 {rank} 号进程用时是中位数的 {ratio_to_median} 倍",
     "event.skip_samples": "跳过样本 {first} 到 {stop}",
     "event.logger_failed": "{logger} 失败：{reason}",
 }
@@ -203,7 +207,8 @@ class Words:
     def event(self, event: dict[str, Any]) -> str:
         """An event as a sentence; one of an unknown kind as its facts."""
         facts = _Facts({name: fact(value) for name, value in event.items()})
-        sentence = self.table.get(f"event.{event.get('event')}")
+        kind = "nan" if event.get("event") == "spike" and event.get("quantity") == "nan" else event.get("event")
+        sentence = self.table.get(f"event.{kind}")
         if sentence is None:
             others = [f"{name} {text}" for name, text in facts.items() if name not in ("time", "event")]
             return " ".join([facts["event"], *others])
