@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -36,8 +37,12 @@ def world_size_from_environment() -> int:
 
 
 @contextmanager
-def process_groups(config: Config) -> Iterator[Ranks]:
-    """Start torch.distributed (NCCL on GPUs, gloo on a CPU) and Megatron's groups; end them with the block."""
+def process_groups(config: Config, folder: Path | None = None) -> Iterator[Ranks]:
+    """Start torch.distributed (NCCL on GPUs, gloo on a CPU) and Megatron's groups; end them with the block.
+
+    A collective that takes longer than `parallel.timeout_seconds` ends the process; NCCL then writes what each rank
+    called last to `folder` (to /tmp without one).
+    """
     if cpu_backend.is_needed():
         cpu_backend.install()
         device = cpu_backend.CPU
@@ -47,6 +52,7 @@ def process_groups(config: Config) -> Iterator[Ranks]:
         torch.cuda.set_device(local_rank)
         device = torch.device("cuda", local_rank)
         backend = "cpu:gloo,cuda:nccl"
+        end_hung_collectives(folder)
     world_size = world_size_from_environment()
     timeout = timedelta(seconds=config.parallel.timeout_seconds)
     if world_size > 1:
@@ -60,7 +66,7 @@ def process_groups(config: Config) -> Iterator[Ranks]:
             pipeline_model_parallel_size=config.parallel.pipeline,
             virtual_pipeline_model_parallel_size=virtual_stages(config),
             context_parallel_size=config.parallel.context,
-            distributed_timeout_minutes=max(1, config.parallel.timeout_seconds // 60),
+            distributed_timeout_minutes=-(-config.parallel.timeout_seconds // 60),
         )
         seed_everything(config.train.seed)
         yield Ranks(
@@ -73,6 +79,19 @@ def process_groups(config: Config) -> Iterator[Ranks]:
     finally:
         parallel_state.destroy_model_parallel()
         dist.destroy_process_group()
+
+
+def end_hung_collectives(folder: Path | None) -> None:
+    """NCCL's watchdog: end the process on a time-out, with a record of its last 2,000 collectives.
+
+    The variables are torch's (https://docs.pytorch.org/docs/stable/torch_nccl_environment_variables.html); those that
+    the user has set stay.
+    """
+    os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "3")  # end without waiting for the communicator
+    os.environ.setdefault("TORCH_NCCL_DUMP_ON_TIMEOUT", "1")
+    os.environ.setdefault("TORCH_FR_BUFFER_SIZE", "2000")
+    if folder is not None:
+        os.environ.setdefault("TORCH_FR_DUMP_TEMP_FILE", str(folder / "hang_nccl_rank"))
 
 
 def virtual_stages(config: Config) -> int | None:
