@@ -56,15 +56,37 @@ def train(
     config: Annotated[Path | None, typer.Option(help="A run's config.yaml, to repeat or continue that run.")] = None,
     overrides: Overrides = None,
     run_dir: Annotated[Path | None, typer.Option(help="Run folder; default runs/RECIPE, or the config's own.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Stop, decayed, when this is spent: 3000cny, 400usd, 40h, 20e9tokens.")
+    ] = None,
+    price: Annotated[str | None, typer.Option(help="Of the whole machine: 5/h, 2.5usd/h.")] = None,
+    time_limit: Annotated[str | None, typer.Option(help="Save and stop in time: 23h30m.")] = None,
+    skip_samples: Annotated[
+        list[str] | None, typer.Option(metavar="FIRST:STOP", help="Leave out positions of the data; may be repeated.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="FIRST:LAST", help="Trace these steps with torch's profiler.")
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(help="Choose as for this card (h100_80 …) instead of the one here.")
+    ] = None,
+    auto_micro_batch: Annotated[
+        bool, typer.Option("--auto-micro-batch", help="After an out-of-memory, go on with a smaller micro-batch.")
+    ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train, or continue a run: the newest checkpoint in the run folder is taken up.
+    """Train, or continue a run: the newest good checkpoint in the run folder is taken up.
 
     One process; several are started by torchrun: `torchrun --nproc-per-node 8 launch/pretrain_1b.sh`.
     """
     from megatron_recipe.train_command import train_command
+    from megatron_recipe.train_options import overrides_of
 
-    raise typer.Exit(train_command(recipe, config, tuple(overrides or ()), run_dir, dry_run))
+    short = overrides_of(budget, price, time_limit, skip_samples or [], profile)
+    wanted = (*short, *(overrides or ()))
+    raise typer.Exit(
+        train_command(recipe, config, wanted, run_dir, gpu, auto_micro_batch=auto_micro_batch, dry_run=dry_run)
+    )
 
 
 @app.command()

@@ -1,9 +1,11 @@
 """The folder of a run: what stands in it before the first step, and whether it may be continued."""
 
+import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ from megatron_recipe import flops
 from megatron_recipe.batch_schedule import total_samples
 from megatron_recipe.budget import is_clocked
 from megatron_recipe.config import Config
-from megatron_recipe.errors import ConfigError
-from megatron_recipe.files import write_json
+from megatron_recipe.errors import ConfigError, DataError
+from megatron_recipe.files import held_alone, write_json
 from megatron_recipe.flops import padded_vocab_size
 from megatron_recipe.metrics import device_name
 from megatron_recipe.mix import changed_order
@@ -21,6 +23,8 @@ from megatron_recipe.parallel import Ranks
 from megatron_recipe.recipes import load_config, write_config
 
 CONFIG = "config.yaml"
+LOCK = ".lock"
+LOCK_PATIENCE_SECONDS = 5.0
 
 
 def check_same_run(config: Config, run_dir: Path, samples: int, position: int, checksums: dict[str, str]) -> None:
@@ -64,6 +68,29 @@ def on_plateau(config: Config, samples: int) -> bool:
     total, schedule = total_samples(config), config.schedule
     flat_until = {"wsd": total * (1 - schedule.wsd_decay_fraction), "constant": total}.get(schedule.decay, 0)
     return total * schedule.warmup_fraction <= samples <= flat_until
+
+
+@contextmanager
+def held_by_first_rank(run_dir: Path) -> Iterator[None]:
+    """Keep other processes from training in this folder at the same time. Raises DataError where one does.
+
+    What a killed run leaves behind lets the lock go within moments of it, hence the patience.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    busy = f"{run_dir}: process {{holder}} is training in this folder; wait for it, stop it, or name another --run-dir"
+    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(held_alone(run_dir / LOCK, busy))
+                break
+            except DataError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+        yield
 
 
 def write_run_facts(config: Config, run_dir: Path, vocab_size: int, ranks: Ranks) -> None:

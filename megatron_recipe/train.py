@@ -6,6 +6,7 @@ config → process groups → model, optimizer, data → newest good checkpoint 
 import sys
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 from megatron_recipe import console, cpu_backend, data, metrics, parallel, recording, rollback
@@ -13,23 +14,47 @@ from megatron_recipe.agreement import agree
 from megatron_recipe.budget import CLOCK_TICKS
 from megatron_recipe.checkpoint import step_folder
 from megatron_recipe.config import Config
+from megatron_recipe.out_of_memory import out_of_memory_is_an_error, within_limit
 from megatron_recipe.preemption import StopRequest, stop_on_signals
+from megatron_recipe.run_folder import held_by_first_rank
 from megatron_recipe.stability import Verdict
+from megatron_recipe.this_machine import choose, hardware_here
 from megatron_recipe.train_step import StepResult, train_step
 from megatron_recipe.training_run import Run, check, running
+from megatron_recipe.validation import check_config
 
 
-def train(config: Config, run_dir: Path) -> StopRequest:
+@dataclass(frozen=True)
+class Start:
+    """How a run was asked for, besides its configuration."""
+
+    recipe: str | None = None
+    gpu: str | None = None
+    """Name of a card to choose for instead of the one that is here."""
+    auto_micro_batch: bool = False
+    """After an out-of-memory, start again with a smaller micro-batch."""
+
+
+def train(config: Config, run_dir: Path, how: Start | None = None) -> StopRequest:
     """Train from the newest good checkpoint in `run_dir` (or from the start) to the end.
 
     Returns the request that stopped the run early; it is false where the run came to its end.
     Raises ConfigError, DataError, CheckpointError, MachineError or StabilityError for what the user can mend.
     """
-    started = time.monotonic()
-    facts = check(config, run_dir, parallel.world_size_from_environment(), cpu_backend.is_needed())
+    started, how = time.monotonic(), how or Start()
+    world_size = parallel.world_size_from_environment()
+    hardware = hardware_here(how.gpu)
+    facts = check(config, run_dir, world_size, cpu_backend.is_needed())
+    vocab_size = facts[0].vocab_size
+    config = choose(config, vocab_size, world_size, how.recipe, hardware)
+    config = within_limit(config, run_dir, hardware.card if hardware else "cpu")
+    check_config(config, facts, world_size, on_cpu=cpu_backend.is_needed())
     stop = StopRequest(started, config.train.time_limit_seconds)
+    guarded = out_of_memory_is_an_error(config, vocab_size, world_size, run_dir, take_smaller=how.auto_micro_batch)
     with (
+        guarded,
         stop_on_signals(stop),
+        held_by_first_rank(run_dir),
         parallel.process_groups(config) as ranks,
         running(config, run_dir, facts, ranks, started) as run,
     ):

@@ -5,32 +5,49 @@ import signal
 from pathlib import Path
 
 from megatron_recipe import console
+from megatron_recipe.budget import is_clocked, steps_of_tokens
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
 from megatron_recipe.errors import ConfigError
+from megatron_recipe.mix import corpus_paths
 from megatron_recipe.recipes import load_config, recipe_names
 from megatron_recipe.validation import check_config
 
 
 def train_command(
-    recipe: str | None, config_file: Path | None, overrides: tuple[str, ...], run_dir: Path | None, dry_run: bool
+    recipe: str | None,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    run_dir: Path | None,
+    gpu: str | None,
+    *,
+    auto_micro_batch: bool,
+    dry_run: bool,
 ) -> int:
     """Run `train`; returns the exit code: 0 at the end or after SIGTERM (resumable), 130 after Ctrl-C."""
     if (recipe is None) == (config_file is None):
         raise ConfigError(
             f"train takes a recipe or --config FILE, one of them; known recipes: {', '.join(recipe_names())}"
         )
-    config = load_config(recipe or str(config_file), overrides)
+    config = with_steps_of_budget(load_config(recipe or str(config_file), overrides))
     folder = run_dir or default_run_dir(recipe, config_file)
     facts = check_without_torch(config)
     if dry_run:
         say_plan(config, facts, folder)
         return 0
-    from megatron_recipe.train import train
+    from megatron_recipe.train import Start, train
 
     warn_of_idle_gpus()
-    stop = train(config, folder)
+    stop = train(config, folder, Start(recipe, gpu, auto_micro_batch))
     return 130 if stop.signal is signal.SIGINT else 0
+
+
+def with_steps_of_budget(config: Config) -> Config:
+    """A budget of tokens is a number of steps."""
+    if not config.budget.amount or is_clocked(config.budget):
+        return config
+    steps = steps_of_tokens(config)
+    return config.model_copy(update={"train": config.train.model_copy(update={"steps": max(steps, 1)})})
 
 
 def default_run_dir(recipe: str | None, config_file: Path | None) -> Path:
@@ -42,25 +59,29 @@ def default_run_dir(recipe: str | None, config_file: Path | None) -> Path:
 
 def check_without_torch(config: Config) -> list[DatasetFacts]:
     """Datasets and cross-field rules, so that a mistake is answered before torch's seconds of loading."""
-    facts = [read_dataset_facts(Path(dataset.path)) for dataset in config.data.datasets]
+    facts = [read_dataset_facts(Path(path)) for path in corpus_paths(config)]
+    held_out = [read_dataset_facts(Path(entry.path)) for entry in config.data.validation_sets]
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     # whether there is a GPU is not known without torch: its own rules are checked at the start of a run
-    check_config(config, facts, world_size, on_cpu=False)
+    check_config(config, facts, world_size, on_cpu=False, held_out=held_out)
     return facts
 
 
 def say_plan(config: Config, facts: list[DatasetFacts], run_dir: Path) -> None:
     """Say what a run would do."""
+    from megatron_recipe.batch_schedule import total_samples
     from megatron_recipe.flops import padded_vocab_size, parameter_count
 
     parameters = parameter_count(config.model, padded_vocab_size(facts[0].vocab_size, config.model))
-    samples = config.train.steps * config.batch.global_batch_size_samples
-    tokens = samples * config.model.sequence_length_tokens
     available = sum(fact.tokens("train") for fact in facts)
-    console.say(
-        f"would train {parameters:,} parameters for {config.train.steps:,} steps, {tokens:,} tokens "
-        f"({tokens / available:.1f} epochs of {available:,}), into {run_dir}"
-    )
+    if is_clocked(config.budget):
+        length = f"until {config.budget.amount:g} {config.budget.unit} are spent, on {available:,} tokens"
+    else:
+        tokens = total_samples(config) * config.model.sequence_length_tokens
+        length = (
+            f"for {config.train.steps:,} steps, {tokens:,} tokens ({tokens / available:.1f} epochs of {available:,})"
+        )
+    console.say(f"would train {parameters:,} parameters {length}, into {run_dir}")
 
 
 def warn_of_idle_gpus() -> None:

@@ -15,6 +15,7 @@ from megatron_recipe.config import Config, SampleRange
 from megatron_recipe.data import Batch
 from megatron_recipe.document_mask import schedule_shape
 from megatron_recipe.forward_step import forward_step
+from megatron_recipe.optimizer import parts
 from megatron_recipe.parallel import Ranks
 from megatron_recipe.sample_order import advance
 from megatron_recipe.stability import Guard, Verdict
@@ -98,7 +99,7 @@ def update(
     if overflow or not verdict.updates:
         return False, grad_norm, verdict
     if config.optimizer.clip_grad_norm > 0:
-        for part in optimizer.chained_optimizers:
+        for part in parts(optimizer):
             if parameters := part.get_parameters():
                 clip_grad_by_total_norm_fp32(parameters, config.optimizer.clip_grad_norm, grad_norm)
     return bool(optimizer.step_with_ready_grads()), grad_norm, verdict
