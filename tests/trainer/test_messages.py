@@ -1,0 +1,330 @@
+"""Messages reach a webhook in its format, never hold training up, and never show the address."""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from megatron_recipe import messages
+from megatron_recipe.config import MessagesConfig
+from megatron_recipe.messages import Messenger, message_problems, next_hour, outbox
+from megatron_recipe.messages.formats import HOSTS, Answer, Webhook, cut, dingtalk_signature, feishu_signature, kind_of
+from megatron_recipe.messages.texts import LABELS, TITLES, message_text
+
+SECRET = "tops3cret-t0ken-0123456789"
+FACTS = {"step": 1200, "loss": 2.34567, "reason": None, "mfu_full": 0.5871}
+
+
+class Service:
+    """A chat service on 127.0.0.1. Each request meets the next of `answers` (the last one again and again)."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = [(200, "ok")]
+        self.requests: list[tuple[str, str, Any]] = []
+        self.arrived = threading.Condition()
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                with service.arrived:
+                    service.requests.append((self.command, self.path, json.loads(body) if body else None))
+                    answers = service.answers
+                    status, text = answers.pop(0) if len(answers) > 1 else answers[0]
+                    service.arrived.notify_all()
+                if status == "hang":
+                    time.sleep(text)
+                    status, text = 200, "ok"
+                if status == "cut":
+                    self.connection.close()
+                    return
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            do_GET = do_POST
+
+            def log_message(self, *arguments: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.handle_error = lambda *arguments: None  # type: ignore[method-assign]
+        self.address = f"http://127.0.0.1:{self.server.server_port}/hook/{SECRET}?key={SECRET}"
+
+    def wait_for(self, count: int, seconds: float = 10.0) -> None:
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.requests) >= count, seconds), self.requests
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    service = Service()
+    threading.Thread(target=service.server.serve_forever, args=(0.02,), daemon=True).start()
+    yield service
+    service.server.shutdown()
+    service.server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    """Of the sender: fractions of a second instead of seconds."""
+
+    def quick(name, warn, *, attempts=4):
+        return outbox.Outbox(name, warn, attempts=attempts, timeout_seconds=0.3, pause_seconds=0.01)
+
+    monkeypatch.setattr(messages, "Outbox", quick)
+
+
+def messenger(service: Service, **settings: Any) -> Messenger:
+    return Messenger(MessagesConfig(**settings), "gpt_1b", {messages.WEBHOOK: service.address})
+
+
+def test_a_message_has_its_facts(service):
+    sender = messenger(service, webhook="generic")
+    sender.send("start", FACTS)
+    sender.close()
+    ((method, path, body),) = service.requests
+    assert (method, path) == ("POST", f"/hook/{SECRET}?key={SECRET}")
+    assert (body["run"], body["event"], body["facts"]) == (
+        "gpt_1b",
+        "start",
+        {"step": 1200, "loss": 2.34567, "mfu_full": 0.5871},
+    )
+    assert body["text"] == "[megatron-recipe] gpt_1b: training starts\nstep: 1,200\nloss: 2.346\nMFU (full): 58.7%"
+
+
+def test_each_service_gets_its_format(service):
+    for kind in ("wecom", "feishu", "dingtalk", "slack"):
+        service.answers = [(200, "ok" if kind == "slack" else '{"errcode": 0, "errmsg": "ok", "code": 0}')]
+        sender = messenger(service, webhook=kind, language="zh")
+        sender.send("rollback", {"to_step": 40, "reason": "loss <b> & more"})
+        sender.close()
+    text = "[megatron-recipe] gpt_1b：已回滚到检查点\n回到第几步：40\n原因：loss <b> & more"
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert [body for _, _, body in service.requests] == [
+        {"msgtype": "text", "text": {"content": text}},
+        {"msg_type": "text", "content": {"text": text}},
+        {"msgtype": "text", "text": {"content": text}},
+        {"text": escaped},
+    ]
+
+
+def test_the_kind_is_known_by_the_host():
+    assert kind_of("https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=1") == "wecom"
+    assert kind_of("https://open.feishu.cn/open-apis/bot/v2/hook/1") == "feishu"
+    assert kind_of("https://oapi.dingtalk.com/robot/send?access_token=1") == "dingtalk"
+    assert kind_of("https://hooks.slack.com/services/T/B/X") == "slack"
+    assert kind_of("https://example.org/?x=qyapi.weixin.qq.com") == "generic"
+    assert set(HOSTS.values()) == {"wecom", "feishu", "dingtalk", "slack"}
+
+
+def test_robots_with_a_key_get_signed_messages():
+    request = Webhook("dingtalk", "https://oapi.dingtalk.com/robot/send?access_token=1", "SECkey").request(
+        "run", "start", {}, "text"
+    )
+    query = parse_qs(urlsplit(request.address).query)
+    wanted = hmac.new(b"SECkey", f"{query['timestamp'][0]}\nSECkey".encode(), hashlib.sha256).digest()
+    assert base64.b64decode(query["sign"][0]) == wanted
+    assert query["access_token"] == ["1"]
+    body = (
+        Webhook("feishu", "https://open.feishu.cn/open-apis/bot/v2/hook/1", "key").request("r", "start", {}, "t").body
+    )
+    assert body is not None
+    assert body["sign"] == feishu_signature(body["timestamp"], "key")
+    assert (
+        feishu_signature("1599360473", "demo")
+        == base64.b64encode(hmac.new(b"1599360473\ndemo", b"", hashlib.sha256).digest()).decode()
+    )
+    assert dingtalk_signature("1", "a") != feishu_signature("1", "a")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [(500, "down"), (503, "busy"), (200, '{"errcode": 0}')],
+        [(429, "slow down"), (200, '{"errcode": 0}')],
+        [("cut", ""), (200, '{"errcode": 0}')],
+        [("hang", 1.0), (200, '{"errcode": 0}')],
+        [(200, '{"errcode": 45009, "errmsg": "api freq out of limit"}'), (200, '{"errcode": 0}')],
+    ],
+)
+def test_a_passing_fault_is_tried_again(service, answers, capsys):
+    service.answers = list(answers)
+    sender = messenger(service, webhook="wecom")
+    sender.send("start", FACTS)
+    sender.close()
+    assert len(service.requests) == len(answers)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "requests"),
+    [
+        ((500, "down"), "HTTP 500", 4),
+        ((404, f"no robot at /hook/{SECRET}"), "HTTP 404 no robot at /hook/…", 1),
+        ((200, json.dumps({"errcode": 93000, "errmsg": f"invalid webhook url {SECRET}"})), "error 93000", 1),
+        ((200, "<html>a proxy's page</html>"), "not from that service", 4),
+        (("hang", 1.0), "Timeout", 4),
+        (("cut", ""), "Error", 4),
+    ],
+)
+def test_a_lasting_fault_is_one_warning_without_the_address(service, answer, words, requests, capsys, caplog):
+    caplog.set_level(logging.DEBUG)
+    service.answers = [answer]
+    sender = messenger(service, webhook="wecom")
+    sender.send("start", FACTS)
+    sender.send("end", FACTS)
+    sender.close()
+    told = capsys.readouterr()
+    assert told.err.count("the wecom webhook took no message") == 1
+    assert words in told.err
+    assert len(service.requests) == 2 * requests
+    for text in (
+        told.out,
+        told.err,
+        caplog.text,
+        repr(sender.webhook),
+        repr(sender.webhook.request("r", "e", {}, "t")),
+    ):
+        assert SECRET not in text
+        assert "127.0.0.1" not in text
+
+
+def test_a_service_that_is_not_there_is_one_warning(capsys, caplog):
+    caplog.set_level(logging.DEBUG)
+    sender = Messenger(MessagesConfig(), "run", {messages.WEBHOOK: f"http://127.0.0.1:9/{SECRET}"})
+    sender.send("start", FACTS)
+    sender.close()
+    told = capsys.readouterr().err
+    assert "took no message (ConnectError)" in told
+    assert SECRET not in told + caplog.text
+
+
+def test_training_never_waits(service):
+    service.answers = [("hang", 5.0)]
+    environment = {messages.WEBHOOK: service.address, messages.HEARTBEAT: service.address}
+    sender = Messenger(MessagesConfig(), "run", environment)
+    began = time.perf_counter()
+    for step in range(1000):
+        sender.send("start", {"step": step})
+        sender.beat()
+        sender.daily({"step": step})
+    assert time.perf_counter() - began < 0.5
+    began = time.perf_counter()
+    sender.close(timeout=0.5)
+    assert time.perf_counter() - began < 1.0
+
+
+def test_of_a_row_of_spikes_the_first_is_told_at_once(service, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
+    sender = messenger(service)
+    for step in range(5):
+        sender.send("spike", {"step": step})
+        sender.send("checkpoint_saved", {"step": step})  # nobody is told of these
+        now[0] += 10
+    now[0] += 60
+    sender.send("spike", {"step": 9})
+    service.wait_for(2)
+    assert [body["facts"] for _, _, body in service.requests] == [{"step": 0}, {"step": 9, "left_out": 4}]
+
+
+def test_the_heart_beats_at_its_rate(service, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
+    sender = Messenger(MessagesConfig(heartbeat_every_seconds=300), "run", {messages.HEARTBEAT: service.address})
+    for second in range(0, 900, 10):
+        now[0] = 1000.0 + second
+        sender.beat()
+        service.wait_for(second // 300 + 1)
+        while sender.pulse.is_busy():
+            time.sleep(0.001)
+    assert [(method, body) for method, _, body in service.requests] == [("GET", None)] * 3
+
+
+def test_a_summary_a_day(service, monkeypatch):
+    class Now(datetime):
+        moment = datetime(2026, 11, 24, 8, 0)
+
+        @classmethod
+        def now(cls, tz=None):
+            return cls.moment
+
+    monkeypatch.setattr(messages, "datetime", Now)
+    monkeypatch.setattr(messages, "REPEAT_SECONDS", 0.0)
+    sender = messenger(service, daily_summary_hour=9)
+    for day, hour in ((24, 8), (24, 9), (24, 9), (24, 23), (25, 8), (25, 10), (25, 11)):
+        Now.moment = datetime(2026, 11, day, hour, 30)
+        sender.daily({"step": day * 100 + hour})
+    sender.close()
+    assert [(body["event"], body["facts"]["step"]) for _, _, body in service.requests] == [
+        ("daily", 2409),
+        ("daily", 2510),
+    ]
+
+
+def test_the_next_hour_is_later_than_now():
+    assert next_hour(datetime(2026, 12, 31, 9, 0), 9) == datetime(2027, 1, 1, 9, 0)
+    assert next_hour(datetime(2026, 12, 31, 8, 59), 9) == datetime(2026, 12, 31, 9, 0)
+
+
+def test_without_addresses_nothing_is_sent(service):
+    for sender in (
+        Messenger(MessagesConfig(), "run", {}),
+        Messenger(MessagesConfig(webhook="off"), "run", {messages.WEBHOOK: service.address}),
+        Messenger(MessagesConfig(), "run", {messages.WEBHOOK: "not an address"}),
+    ):
+        sender.send("start", FACTS)
+        sender.beat()
+        sender.daily(FACTS)
+        sender.close()
+    assert service.requests == []
+
+
+def test_problems_name_the_variable_and_not_its_value():
+    assert list(message_problems(MessagesConfig(), {})) == []
+    assert list(message_problems(MessagesConfig(webhook="slack"), {messages.WEBHOOK: "https://a.org/b"})) == []
+    (problem,) = message_problems(MessagesConfig(webhook="slack"), {})
+    assert "messages.webhook=slack" in problem
+    assert messages.WEBHOOK in problem
+    for variable in (messages.WEBHOOK, messages.HEARTBEAT):
+        for value in (f"ftp://a.org/{SECRET}", SECRET, f"https:///{SECRET}", f"https://[{SECRET}"):
+            (problem,) = message_problems(MessagesConfig(), {variable: value})
+            assert variable in problem
+            assert SECRET not in problem
+
+
+def test_long_texts_are_cut_between_characters():
+    text = cut("检查点" * 1000)
+    assert len(text.encode()) <= 2000
+    assert text.endswith("点…") or text.endswith("检…") or text.endswith("查…")
+    assert cut("short") == "short"
+
+
+def test_both_languages_know_the_same_events():
+    assert set(TITLES["en"]) == set(TITLES["zh"])
+    assert set(LABELS["en"]) <= set(LABELS["zh"])
+    assert message_text(
+        "r", "end", {"seconds": 93_600, "eta_seconds": 59, "tokens": 10**9, "cost_so_far": 1234.5}, "en"
+    ) == (
+        "[megatron-recipe] r: training is done\ntime: 26:00 h\ntime left: 0:01 h\ntokens: 1,000,000,000\n"
+        "cost so far: 1,234.50"
+    )
+
+
+def test_slack_says_ok_in_plain_text():
+    webhook = Webhook("slack", "https://hooks.slack.com/services/T/B/X")
+    assert webhook.judge(Answer(200, "ok")) is None
+    refusal = webhook.judge(Answer(403, "invalid_token"))
+    assert refusal is not None
+    assert not refusal.is_passing
