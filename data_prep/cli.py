@@ -139,3 +139,43 @@ def inspect(
         typer.echo(line)
     for sample in samples(dataset, split, count, seed):
         typer.echo(f"\n{sample}")
+
+
+@app.command()
+def cache(
+    recipe: Annotated[str | None, typer.Argument(help="A training recipe's name, or a YAML file's path.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A run's config.yaml.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change one value of the recipe; may be repeated."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built.")] = False,
+) -> None:
+    """Build the index files that a training run reads, beside its datasets, so that no GPU waits for them.
+
+    Take the recipe and the --set of `megatron-recipe train`. What is there is not built again.
+    """
+    from megatron_recipe.errors import ConfigError
+    from megatron_recipe.recipes import load_config, recipe_names
+
+    if (recipe is None) == (config is None):
+        raise ConfigError(
+            f"data cache takes a recipe or --config FILE, one of them; known recipes: {', '.join(recipe_names())}"
+        )
+    settings = load_config(recipe or str(config), tuple(overrides or ()))
+    from megatron_recipe.data_cache import cache_command
+
+    cache_command(settings, dry_run)
+
+
+@app.command()
+def who(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    step: Annotated[int, typer.Option(help="Step as in metrics.jsonl; the first is 1.")],
+    samples: Annotated[int, typer.Option(min=0, help="Samples to show; 0 for the whole batch.")] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show which documents a step was trained on. Changes nothing of the run, so it has no --dry-run."""
+    from megatron_recipe.data_who import who_command
+
+    who_command(run, step, samples, as_json)

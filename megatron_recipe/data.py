@@ -16,7 +16,7 @@ from megatron_recipe.batch_schedule import samples_before, total_samples
 from megatron_recipe.config import Config, SampleRange
 from megatron_recipe.corpus import Corpus, Sample
 from megatron_recipe.dataset_facts import read_dataset_facts
-from megatron_recipe.loader_workers import dead_workers_are_an_error, outlive_sigterm
+from megatron_recipe.loader_workers import dead_worker, dead_workers_are_an_error, outlive_sigterm
 from megatron_recipe.mix import Mix, Place, corpus_paths, mix_of
 from megatron_recipe.parallel import Ranks
 from megatron_recipe.sample_order import advance, rank_positions
@@ -100,8 +100,12 @@ def load_batches(
         generator=torch.Generator(),  # its own: otherwise each loader draws a number from the run's random state
     )
     with dead_workers_are_an_error():
-        for batch in loader:
-            yield {name: tensor.to(ranks.device, non_blocking=True) for name, tensor in batch.items()}
+        try:
+            for batch in loader:
+                yield {name: tensor.to(ranks.device, non_blocking=True) for name, tensor in batch.items()}
+        except (ConnectionError, EOFError) as error:
+            # what the death of a worker looks like while it hands a batch over
+            raise dead_worker(f"DataLoader worker: {error}") from error
 
 
 def collate(samples: list[Sample]) -> Batch:

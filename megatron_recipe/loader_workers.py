@@ -38,11 +38,7 @@ def dead_workers_are_an_error() -> Iterator[None]:
     except RuntimeError as error:
         message = str(error)
         if death := DEATH.search(message):
-            raise MachineError(
-                f"{death[0].strip()}: a process that reads data ended, mostly for want of memory or of shared memory; "
-                "free some memory, give the container a larger /dev/shm (--shm-size=16g, or --ipc=host), or set "
-                "data.num_workers=0; then run the same command again: it continues"
-            ) from error
+            raise dead_worker(death[0].strip()) from error
         if late := TIMEOUT.search(message):
             raise MachineError(
                 f"{late[0]}: the processes that read data gave nothing, mostly because the disk or the network file "
@@ -50,3 +46,12 @@ def dead_workers_are_an_error() -> Iterator[None]:
                 "of it); then run the same command again: it continues"
             ) from error
         raise
+
+
+def dead_worker(what: str) -> MachineError:
+    """The error for a process that ended while it read."""
+    return MachineError(
+        f"{what}: a process that reads data ended, mostly for want of memory or of shared memory; free some memory, "
+        "give the container a larger /dev/shm (--shm-size=16g, or --ipc=host), or set data.num_workers=0; then run "
+        "the same command again: it continues"
+    )
