@@ -1,8 +1,8 @@
 """What each chat service wants to be sent, and how it says that it did not like it.
 
-Plain text everywhere: it looks the same in all of their apps, also in the WeChat plug-in of WeChat Work. The formats are
-documented by WeChat Work (developer.work.weixin.qq.com/document/path/91770), Feishu (open.feishu.cn, custom bot),
-DingTalk (open.dingtalk.com, custom robot) and Slack (docs.slack.dev, incoming webhooks).
+Plain text everywhere: it looks the same in all of their apps, also in the WeChat plug-in of WeChat Work. Documented by
+WeChat Work (developer.work.weixin.qq.com/document/path/91770), Feishu (open.feishu.cn, custom bot), DingTalk
+(open.dingtalk.com, custom robot) and Slack (docs.slack.dev, incoming webhooks).
 """
 
 import base64
