@@ -44,6 +44,7 @@ class Hardware:
     memory_gb_per_second: float
     source: str
     measured: tuple[MeasuredMfu, ...] = ()
+    """On this card, or on one with the same chip."""
 
     @property
     def has_bf16(self) -> bool:
@@ -122,6 +123,7 @@ def _table() -> dict[str, Any]:
 
 def _hardware(name: str, values: dict[str, Any]) -> Hardware:
     major, minor = str(values["capability"]).split(".")
+    measured = _table()[values.get("same_chip_as", name)].get("measured", ())
     return Hardware(
         name=name,
         card=values["card"],
@@ -131,5 +133,5 @@ def _hardware(name: str, values: dict[str, Any]) -> Hardware:
         fp8_tflops=values["fp8_tflops"],
         memory_gb_per_second=values["memory_gb_per_second"],
         source=values["source"],
-        measured=tuple(MeasuredMfu(**row) for row in values.get("measured", ())),
+        measured=tuple(MeasuredMfu(**row) for row in measured),
     )
