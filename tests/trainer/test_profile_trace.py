@@ -1,0 +1,78 @@
+"""The profiled steps are those that were asked for, and their trace can be read."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from megatron_recipe.errors import ConfigError
+from megatron_recipe.parallel import Ranks
+from megatron_recipe.profile_trace import StepProfiler, parse_range
+from megatron_recipe.recipes import load_config
+
+
+def ranks(rank: int = 0) -> Ranks:
+    return Ranks(rank=rank, world_size=2, data_rank=rank, data_size=2, device=torch.device("cpu"))
+
+
+def run_steps(run_dir: Path, steps: range, wanted: tuple[int, int], rank: int = 0) -> None:
+    """Take steps of one matrix product each, with the number of its rows telling the step."""
+    overrides = (f"logging.profile_first_step={wanted[0]}", f"logging.profile_last_step={wanted[1]}")
+    profiler = StepProfiler(load_config("gpt_tiny_cpu", overrides), run_dir, ranks(rank), steps.start - 1)
+    for step in steps:
+        torch.ones(2, 3) @ torch.ones(3, 4)
+        profiler.step(step)
+    profiler.close()
+
+
+def products(trace: Path) -> int:
+    """Matrix products in a trace."""
+    with gzip.open(trace) as file:
+        events = json.load(file)["traceEvents"]
+    return sum(event.get("name") == "aten::mm" for event in events)
+
+
+@pytest.mark.parametrize(
+    ("steps", "name", "count"),
+    [
+        (range(1, 9), "rank0_steps_3_5", 3),
+        (range(4, 9), "rank0_steps_4_5", 2),  # continued inside
+        (range(1, 5), "rank0_steps_3_4", 2),  # ended inside
+    ],
+)
+def test_the_wanted_steps_are_in_the_trace(tmp_path, steps, name, count):
+    run_steps(tmp_path, steps, (3, 5))
+    assert {path.name for path in (tmp_path / "profile").iterdir()} == {f"trace_{name}.json.gz", f"top_{name}.txt"}
+    assert products(tmp_path / "profile" / f"trace_{name}.json.gz") == count
+    assert "aten::mm" in (tmp_path / "profile" / f"top_{name}.txt").read_text()
+
+
+def test_nothing_is_profiled_unasked_or_elsewhere(tmp_path):
+    run_steps(tmp_path, range(1, 4), (0, 0))
+    run_steps(tmp_path, range(6, 9), (3, 5))
+    run_steps(tmp_path, range(1, 4), (1, 2), rank=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_step_of_a_run_can_be_profiled(tmp_path):
+    run_steps(tmp_path, range(1, 4), (1, 1))
+    assert products(tmp_path / "profile/trace_rank0_steps_1_1.json.gz") == 1
+
+
+def test_a_profile_that_cannot_be_written_is_a_warning(tmp_path, capsys):
+    (tmp_path / "profile").write_text("a file in the folder's place")
+    run_steps(tmp_path, range(1, 4), (1, 2))
+    assert "no complete profile of steps 1 to 2" in capsys.readouterr().err
+
+
+def test_ranges():
+    assert parse_range("10:20") == (10, 20)
+    assert parse_range(" 3 : 3 ") == (3, 3)
+
+
+@pytest.mark.parametrize("text", ["10", "10:", ":20", "a:b", "10-20", "-1:3", "0:3", "20:10"])
+def test_what_is_no_range_is_refused_with_the_right_form(text):
+    with pytest.raises(ConfigError, match=r"--profile .*for example 10:13"):
+        parse_range(text)
