@@ -69,6 +69,11 @@ def test_infinite_numbers_are_left_out():
     assert facts is not None
     assert (facts["num"], facts["sum"], facts["min"], facts["max"]) == (3, -1.0, -2.0, 1.0)
     assert sum(facts["bucket_counts"]) == 3
+    high = Histogram()
+    high.add(torch.tensor([math.nan, 3.0, 1e9]))
+    facts = high.facts()
+    assert facts is not None
+    assert (facts["min"], facts["max"], facts["bucket_limits"][-1]) == (3.0, 1e9, 1e9)
     empty = Histogram()
     empty.add(torch.tensor([math.nan]))
     assert empty.facts() is None
