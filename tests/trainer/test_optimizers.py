@@ -2,18 +2,14 @@
 
 import math
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from direct_steps import BATCH, DirectRun, small_config
-from megatron.core import dist_checkpointing
 
 from megatron_recipe import optimizer
-from megatron_recipe.checkpoint import Training
 from megatron_recipe.config import Config
 from megatron_recipe.momentum_sgd import MomentumSGD
-from megatron_recipe.run_state import RunState
 
 PLAIN = "parallel.distributed_optimizer=false"
 KINDS = {
@@ -31,22 +27,6 @@ NAMES = {
 }
 
 
-def training(run: DirectRun) -> Training:
-    return Training(run.model, run.optimizer, run.scheduler, RunState())
-
-
-def save(run: DirectRun, folder: Path) -> None:
-    folder.mkdir()
-    dist_checkpointing.save(training(run).sharded_state(is_loading=False), str(folder))
-
-
-def load(run: DirectRun, folder: Path) -> None:
-    """As a start does: into a fresh model and optimizer."""
-    run.backward()  # something other than zeros lies in the gradients
-    loaded = dist_checkpointing.load(training(run).sharded_state(is_loading=True), str(folder))
-    training(run).load_state(loaded)
-
-
 FC1 = "0.module.decoder.layers.0.mlp.linear_fc1.weight"
 
 
@@ -57,12 +37,11 @@ def test_a_loaded_optimizer_goes_on_to_the_last_bit(module_groups, tmp_path, kin
     straight = DirectRun(small_config(*KINDS[kind]))
     assert optimizer.optimizer_name(straight.optimizer) == NAMES[re.split("[ ,]", kind)[0]]
     straight.steps(3)
-    save(straight, tmp_path / "checkpoint")
+    straight.save(tmp_path / "checkpoint")
     before = straight.weights()
     resumed = DirectRun(small_config(*KINDS[kind], "train.seed=99"))
     assert not torch.equal(resumed.weights()[FC1], before[FC1])
-    load(resumed, tmp_path / "checkpoint")
-    resumed.done = straight.done
+    resumed.load(tmp_path / "checkpoint", straight.done)
     assert resumed.steps(3) == straight.steps(3)
     after = straight.weights()
     assert [name for name, weight in resumed.weights().items() if not torch.equal(weight, after[name])] == []

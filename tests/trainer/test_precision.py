@@ -6,7 +6,6 @@ import pytest
 import torch
 from direct_steps import DirectRun, small_config
 from megatron.core import dist_checkpointing
-from test_optimizers import load, save
 
 from megatron_recipe import model
 from megatron_recipe.precision import loss_scale, model_settings
@@ -55,11 +54,10 @@ def test_a_checkpoint_keeps_the_scale_and_its_place_in_the_window(module_groups,
     straight = DirectRun(small_config(*FP16, *more))
     straight.steps(5)
     assert loss_scale(straight.optimizer) == 128
-    save(straight, tmp_path / "checkpoint")
+    straight.save(tmp_path / "checkpoint")
     resumed = DirectRun(small_config(*FP16, *more, "train.seed=99"))
-    load(resumed, tmp_path / "checkpoint")
+    resumed.load(tmp_path / "checkpoint", straight.done)
     assert loss_scale(resumed.optimizer) == 128
-    resumed.done = straight.done
     assert resumed.steps(2) == straight.steps(2)
     assert loss_scale(resumed.optimizer) == loss_scale(straight.optimizer) == 256  # the sixth good step
 
@@ -67,7 +65,7 @@ def test_a_checkpoint_keeps_the_scale_and_its_place_in_the_window(module_groups,
 def test_a_scale_that_was_not_loaded_would_show(module_groups, tmp_path):
     straight = DirectRun(small_config(*FP16))
     straight.steps(5)
-    save(straight, tmp_path / "checkpoint")
+    straight.save(tmp_path / "checkpoint")
     common = dist_checkpointing.load_common_state_dict(str(tmp_path / "checkpoint"))
     scaler = common["optimizer"]["grad_scaler"]
     assert float(scaler["scale"]) == 128 and scaler["growth_tracker"] == 2

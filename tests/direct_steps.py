@@ -1,14 +1,18 @@
 """Optimizer steps on fixed random tokens inside the test's process: no dataset, no run folder, no command."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from megatron.core import dist_checkpointing
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from small_runs import MODEL
 
 from megatron_recipe import model, optimizer
+from megatron_recipe.checkpoint import Training
 from megatron_recipe.config import Config
 from megatron_recipe.recipes import load_config
+from megatron_recipe.run_state import RunState
 
 VOCAB, BATCH, MICRO_BATCH = 256, 8, 2
 
@@ -118,3 +122,19 @@ class DirectRun:
     def steps(self, count: int) -> list[tuple[float, float]]:
         """Several steps."""
         return [self.step() for _ in range(count)]
+
+    @property
+    def training(self) -> Training:
+        """The parts that a checkpoint holds."""
+        return Training(self.model, self.optimizer, self.scheduler, RunState())
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint into a new folder."""
+        folder.mkdir()
+        dist_checkpointing.save(self.training.sharded_state(is_loading=False), str(folder))
+
+    def load(self, folder: Path, done: int) -> None:
+        """Load it as a start does, into a fresh model and optimizer; `done` steps were taken before."""
+        self.backward()  # something other than zeros lies in the gradients
+        self.training.load_state(dist_checkpointing.load(self.training.sharded_state(is_loading=True), str(folder)))
+        self.done = done
