@@ -14,6 +14,7 @@ Record = dict[str, Any]
 STEPS, LOG_EVERY, BATCH_TOKENS = 12_000, 10, 1_048_576
 SPIKE, TARGET = 5_430, 5_000
 """The step of the loss spike, and the checkpoint that the run went back to."""
+RISE_STEPS = 160
 SKIPPED = (TARGET * 256, SPIKE * 256 + 512)
 STEP_SECONDS, PRICE_PER_HOUR = 2.45, 14.5
 BEGAN = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -43,6 +44,11 @@ def loss_at(step: int, noise: random.Random) -> float:
     return 2.35 + 8.0 * math.exp(-step / 260) + 0.9 * math.exp(-step / 3000) + noise.gauss(0, 0.02)
 
 
+def spike_loss(step: int) -> float:
+    """The loss on the way up to the spike."""
+    return 2.53 + 2.0 * ((step - SPIKE + RISE_STEPS) / RISE_STEPS) ** 2
+
+
 def train_record(step: int, noise: random.Random, loss: float | None = None) -> Record:
     """The record of one step, with every field that the trainer may write."""
     warm, left = min(1.0, step / 240), (STEPS - step) / STEPS
@@ -61,7 +67,8 @@ def train_record(step: int, noise: random.Random, loss: float | None = None) -> 
         "joules_per_token": 8 * 655 / speed, "data_wait_seconds": abs(noise.gauss(0.004, 0.002)),
         "host_memory_used_gb": 88.2, "disk_free_gb": 900 - step / 40,
         "cost_so_far": (40 + STEP_SECONDS * step) / 3600 * PRICE_PER_HOUR,
-        "eta_seconds": STEP_SECONDS * (STEPS - step), "forward_seconds_slowest": 0.81 + abs(noise.gauss(0, 0.01)) + (0.2 if 8_000 < step < 8_300 else 0),
+        "eta_seconds": STEP_SECONDS * (STEPS - step),
+        "forward_seconds_slowest": 0.81 + abs(noise.gauss(0, 0.01)) + (0.2 if 8_000 < step < 8_300 else 0),
         "forward_seconds_fastest": 0.78, "forward_seconds_median": 0.795, "slowest_rank": 5, "gpu_ecc_errors": 0,
     }  # fmt: skip
 
@@ -83,8 +90,8 @@ def metrics(last: int) -> list[Record]:
 
     def passes(first: int, stop: int, spike: bool = False) -> None:
         for step in range(first, min(stop, last) + 1, LOG_EVERY):
-            since = step - (SPIKE - 40)
-            records.append(train_record(step, noise, 2.55 + 0.012 * since**1.3 if spike and since > 0 else None))
+            rising = spike and step > SPIKE - RISE_STEPS
+            records.append(train_record(step, noise, spike_loss(step) if rising else None))
             if step % 500 == 0:
                 sets = (("", 0.03), ("code", -0.62), ("web-zh", 0.41))
                 records.extend(validation_record(step, name, above) for name, above in sets)
@@ -107,7 +114,8 @@ def events(last: int) -> list[Record]:
         at(2_210, "update_skipped", step=2_210, reason="gradient spike", value=31.2, median=0.35, deviations=44.1),
         at(3_000, "stopped", step=3_000, reason="SIGTERM"),
         at(3_040, "resume", step=3_000, world_size=8),
-        at(SPIKE, "spike", step=SPIKE, quantity="loss", value=4.512, median=2.553, deviations=21.7, action="rollback"),
+        at(SPIKE, "spike", step=SPIKE, quantity="loss", value=spike_loss(SPIKE), median=2.553, deviations=21.7,
+           action="rollback"),
         at(SPIKE, "rollback", from_step=SPIKE, to_step=TARGET, skipped_first=SKIPPED[0], skipped_stop=SKIPPED[1],
            attempt=1, quantity="loss"),
         at(8_010, "straggler", rank=5, forward_seconds=1.02, ratio_to_median=1.31, records=5),

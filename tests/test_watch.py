@@ -209,7 +209,7 @@ def test_held_out_losses_and_checkpoints(run: Path) -> None:
 def test_accidents_stand_out_without_colour(run: Path) -> None:
     lines = seen(run, 140, 44)
     assert any("! back from step 5,430 to 5,000, samples 1,280,000 to 1,390,592 left out" in line for line in lines)
-    assert any("! loss 4.512 at step 5,430, 21.7 deviations above 2.553: going back" in line for line in lines)
+    assert any("! loss 4.53 at step 5,430, 21.7 deviations above 2.553: going back" in line for line in lines)
     assert any("  continued after step 3,000" in line and "!" not in line for line in lines)
     axis = next(line for line in lines if "└" in line)
     assert {"x", "|", "<"} <= set(axis)

@@ -14,13 +14,13 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.markers import CARETUPBASE
+from matplotlib.markers import CARETDOWNBASE, CARETUPBASE
 from matplotlib.ticker import Formatter, MaxNLocator
 
 from megatron_recipe.report.series import Series, downsample, smooth
 
 # What matplotlib draws in → what the page paints. The left sides are only names, told apart after drawing.
-INK, MUTED, RULE, TRAIN, HELD_OUT, BASELINE, ALERT = (f"#0000{n:02x}" for n in range(1, 8))
+INK, MUTED, RULE, TRAIN, HELD_OUT, BASELINE, ALERT, *OTHERS = (f"#0000{n:02x}" for n in range(1, 12))
 CSS_COLOURS = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -29,6 +29,7 @@ CSS_COLOURS = {
     HELD_OUT: "var(--held-out)",
     BASELINE: "var(--baseline)",
     ALERT: "var(--alert)",
+    **{colour: f"var(--other-{number})" for number, colour in enumerate(OTHERS, start=1)},
 }
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -53,9 +54,13 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 14, 10, 26  # pixels around the axes, which hold 
 class Marks:
     """Steps at which something happened to the run."""
 
-    checkpoints: list[int] = field(default_factory=list)
-    resumes: list[int] = field(default_factory=list)
-    rollbacks: list[int] = field(default_factory=list)
+    checkpoints: list[float] = field(default_factory=list)
+    resumes: list[float] = field(default_factory=list)
+    rollbacks: list[float] = field(default_factory=list)
+    spikes: list[float] = field(default_factory=list)
+    skipped_updates: list[float] = field(default_factory=list)
+    taken_again: list[tuple[float, float]] = field(default_factory=list)
+    """The steps from and to which rollbacks went back."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Size:
 
 WIDE = Size(860, 340, 2400)
 NARROW = Size(380, 300, 900)
+BROAD = Size(860, 220, 1200)
 PANEL = Size(276, 170, 700)
 
 
@@ -83,6 +89,10 @@ class Drawing:
     points: Series | None = None
     level: float | None = None
     unit: float = 1.0  # tick labels are divided by it
+    others: tuple[Series, ...] = ()
+    """More curves, each in a colour of its own (the first four are told apart)."""
+    given_up: tuple[Series, ...] = ()
+    """Attempts that a rollback took back, drawn faintly."""
 
 
 def draw(drawing: Drawing, marks: Marks, size: Size) -> str:
@@ -114,7 +124,8 @@ def _frame(axes: Axes, drawing: Drawing, size: Size) -> None:
 
 
 def _span(drawing: Drawing) -> tuple[float, float]:
-    steps = np.concatenate([drawing.raw.steps, drawing.points.steps if drawing.points else []])
+    curves = [drawing.raw, *drawing.others, *([drawing.points] if drawing.points else [])]
+    steps = np.concatenate([curve.steps for curve in curves])
     first, last = (float(steps.min()), float(steps.max())) if len(steps) else (0.0, 1.0)
     first = 0.0 if first <= 0.02 * last else first
     return first, last + 0.01 * (last - first or 1.0)  # room for the last point
@@ -151,6 +162,14 @@ def _mark_events(axes: Axes, marks: Marks) -> None:
         scaley=False,
         gid="checkpoints",
     )
+    for begin, stop in marks.taken_again:
+        axes.axvspan(begin, stop, color=ALERT, alpha=0.08, linewidth=0)
+    top: dict[str, Any] = {"transform": bottom, "clip_on": False, "linestyle": "none", "scalex": False, "scaley": False}
+    for steps, shape, colour, name in (
+        (marks.spikes, CARETDOWNBASE, ALERT, "spikes"),
+        (marks.skipped_updates, "x", ALERT, "skipped"),
+    ):
+        axes.plot(steps, [1.0] * len(steps), marker=shape, markersize=6, color=colour, gid=name, **top)
     for steps, colour, dashes, name in (
         (marks.resumes, MUTED, (0, (4, 3)), "resume"),
         (marks.rollbacks, ALERT, "solid", "rollback"),
@@ -160,6 +179,13 @@ def _mark_events(axes: Axes, marks: Marks) -> None:
 
 
 def _curves(axes: Axes, drawing: Drawing, size: Size) -> None:
+    for number, attempt in enumerate(drawing.given_up):
+        shown = downsample(attempt, size.max_points // 4)
+        axes.plot(shown.steps, shown.values, color=ALERT, alpha=0.5, linewidth=1.2, zorder=3, gid=f"given-up{number}")
+    for number, other in enumerate(drawing.others):
+        shown = downsample(other, size.max_points // 2)
+        colour = OTHERS[number % len(OTHERS)]
+        axes.plot(shown.steps, shown.values, color=colour, linewidth=1.2, gid=f"other{number}")
     raw = downsample(drawing.raw, size.max_points)
     lone = _lone_points(raw)
     axes.plot(raw.steps[lone], raw.values[lone], "o", markersize=2.5, color=TRAIN, markeredgewidth=0)

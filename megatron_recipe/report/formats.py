@@ -123,6 +123,25 @@ def visible(text: Any) -> str:
     return f"{shown} … (+{cut:,})" if cut > 0 else shown
 
 
+def fact(value: Any) -> str:
+    """A value of an event: thousands separated, four digits of a fraction, one line of text in which nothing acts."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, int) and not isinstance(value, bool):
+        return integer(value)
+    if isinstance(value, float):
+        return integer(value) if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+    return " ".join(visible(value).split())
+
+
+def money(value: float | None, currency: str) -> str:
+    """An amount with the currency's sign: ¥1,234.50; an unknown currency stands behind it."""
+    if value is None:
+        return UNKNOWN
+    sign = {"cny": "¥", "usd": "$"}.get(currency)
+    return f"{sign}{value:,.2f}" if sign else f"{value:,.2f} {visible(currency)}"
+
+
 def _three_digits(value: float) -> str:
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
 
@@ -138,4 +157,6 @@ FILTERS = {
     "percent": percent,
     "scientific": scientific,
     "visible": visible,
+    "fact": fact,
+    "money": money,
 }

@@ -1,8 +1,10 @@
 """The page: what the sections hold, and the template that sets it."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,6 +13,7 @@ from markupsafe import Markup
 from megatron_recipe import __version__
 from megatron_recipe.report.commands import commands, data_command, shown_path
 from megatron_recipe.report.formats import FILTERS, SUPERSCRIPTS, seconds_in_units, visible, when
+from megatron_recipe.report.operation import operation_section, sentence
 from megatron_recipe.report.run_files import Run
 from megatron_recipe.report.sources import source_table
 from megatron_recipe.report.strings import Strings, strings_for
@@ -34,11 +37,14 @@ def render_page(run: Run, lang: str) -> str:
     environment.filters.update(
         FILTERS, power=_power, when=_time, duration=_duration_in(text), source_table=source_table
     )
+    environment.filters.update(lowest=_lowest, sentence=partial(sentence, text))
     environment.globals.update(t=text)
     return environment.get_template("report.html").render(
         run=run,
         summary=summary,
         training=training_section(run, summary),
+        held_out_sets={"": run.validation, **run.validation_sets} if run.validation else run.validation_sets,
+        operation=operation_section(run),
         vocabulary=vocabulary_size(run.datasets),
         passes={dataset.path: passes_over(run, dataset) for dataset in run.datasets},
         samples=group_samples(run.samples),
@@ -73,6 +79,11 @@ def shown_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else:
             shown.append(event)
     return shown[-MAX_EVENT_ROWS:]
+
+
+def _lowest(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record of the lowest loss; the last one where none is finite."""
+    return min((r for r in records if math.isfinite(r["loss"])), key=lambda r: r["loss"], default=records[-1])
 
 
 def _time(value: str | None) -> Markup:

@@ -13,6 +13,8 @@ from megatron_recipe.files import read_jsonl
 
 Record = dict[str, Any]
 
+NAMED_SET = "validation/"
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -27,7 +29,8 @@ class Dataset:
 class Run:
     """Everything known about one run; a part that was not made is None or empty.
 
-    `train` and `validation` hold the latest pass over each step (see `latest_pass`); `logged` holds every line.
+    `train`, `validation` and `validation_sets` hold the latest pass over each step (see `latest_pass`); `logged` holds
+    every line, and `given_up` the stretches of training records that a rollback took back.
     """
 
     folder: Path
@@ -37,6 +40,13 @@ class Run:
     logged: list[Record]
     train: list[Record]
     validation: list[Record]
+    validation_sets: dict[str, list[Record]]
+    """Records of the held-out sets that have names, besides that of the mix."""
+    given_up: list[list[Record]]
+    checkpoints: dict[str, Record]
+    """Markers of the checkpoints that are still there, by folder name."""
+    spending: list[Record]
+    """Time and price of each instance of the run, from spending.json."""
     events: list[Record]
     datasets: list[Dataset]
     perplexity: Record | None
@@ -66,6 +76,7 @@ def read_run(folder: Path) -> Run:
     config_text, config = _read_config(config_file)
     logged = _read_lines(folder / "metrics.jsonl", ("kind", "step", "loss"))
     latest = latest_pass(logged)
+    sets = dict.fromkeys(record["kind"] for record in latest if record["kind"].startswith(NAMED_SET))
     return Run(
         folder=folder,
         config=config,
@@ -74,6 +85,12 @@ def read_run(folder: Path) -> Run:
         logged=logged,
         train=[record for record in latest if record["kind"] == "train"],
         validation=[record for record in latest if record["kind"] == "validation"],
+        validation_sets={
+            kind.removeprefix(NAMED_SET): [record for record in latest if record["kind"] == kind] for kind in sets
+        },
+        given_up=given_up(logged),
+        checkpoints=_read_markers(folder / "checkpoints"),
+        spending=list((_read_json(folder / "spending.json") or {}).get("instances") or []),
         events=_read_lines(folder / "events.jsonl", ("event",)),
         datasets=[_read_dataset(entry, folder, config_file) for entry in _dataset_entries(config)],
         perplexity=_read_json(folder / "eval" / "perplexity.json", "splits", "by_source"),
@@ -98,6 +115,23 @@ def latest_pass(records: list[Record]) -> list[Record]:
     return [kept[key] for key in sorted(kept)]
 
 
+def given_up(records: list[Record]) -> list[list[Record]]:
+    """The stretches of training records that a rollback made void, each from the record before it, in their order."""
+    found: list[list[Record]] = []
+    current: list[Record] = []
+    for record in records:
+        if record["kind"] != "train":
+            continue
+        first = len(current)
+        while first and current[first - 1]["step"] >= record["step"]:
+            first -= 1
+        if first < len(current):
+            found.append(current[max(first - 1, 0) :])
+            del current[first:]
+        current.append(record)
+    return found
+
+
 def _read_config(path: Path) -> tuple[str, Record]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -120,6 +154,18 @@ def _read_json(path: Path, *required: str) -> Record | None:
     if missing or not isinstance(value, dict):
         raise DataError(f"{path} lacks {', '.join(missing) or 'its fields'}; delete it and make it again")
     return value
+
+
+def _read_markers(checkpoints: Path) -> dict[str, Record]:
+    """A damaged marker counts as empty: the report says what is there, and the trainer judges it."""
+    markers: dict[str, Record] = {}
+    for path in sorted(checkpoints.glob("step_*/checkpoint.json")):
+        try:
+            marker = json.loads(path.read_bytes())
+        except ValueError:
+            marker = {}
+        markers[path.parent.name] = marker if isinstance(marker, dict) else {}
+    return markers
 
 
 def _read_lines(path: Path, required: tuple[str, ...]) -> list[Record]:

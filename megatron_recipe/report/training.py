@@ -2,29 +2,19 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
-from megatron_recipe.report.figures import NARROW, PANEL, WIDE, Drawing, Marks, draw
+from megatron_recipe.report.curve import Curve
+from megatron_recipe.report.figures import BROAD, NARROW, PANEL, WIDE, Drawing, Marks, draw
+from megatron_recipe.report.panels import machine_panels
 from megatron_recipe.report.run_files import Run
 from megatron_recipe.report.series import Series, above, not_finite_steps, series, smoothing_window, visible_range
 from megatron_recipe.report.summary import Summary
 
-
-@dataclass(frozen=True)
-class Curve:
-    """One figure of the page; `svg_narrow` is its drawing for phones where the wide one would be too small."""
-
-    name: str
-    svg: str
-    svg_narrow: str | None
-    exponent: int
-    """Tick labels are in units of ten to this power."""
-    level: float | None
-    above: Series
-    not_finite: list[int]
-    measured: bool
+# An attempt that was given up may raise the loss's frame by this share of its height; more of it leaves the frame.
+GIVEN_UP_ROOM = 0.25
 
 
 @dataclass(frozen=True)
@@ -33,6 +23,9 @@ class Training:
 
     loss: Curve
     panels: list[Curve]
+    groups: dict[str, list[Curve]]
+    """More panels by what they are about; what was not measured is left out."""
+    held_out_sets: Curve | None
     marks: Marks
     window: int
     validation_not_finite: list[int]
@@ -50,6 +43,8 @@ def training_section(run: Run, summary: Summary) -> Training | None:
             _panel(run, "grad_norm", marks, level=_clip_norm(run.config)),
             _panel(run, "tokens_per_second", marks),
         ],
+        groups=machine_panels(run.train, marks),
+        held_out_sets=_held_out_sets(run),
         marks=marks,
         window=smoothing_window(len(run.train)),
         validation_not_finite=not_finite_steps(run.validation, "loss"),
@@ -57,12 +52,29 @@ def training_section(run: Run, summary: Summary) -> Training | None:
 
 
 def event_marks(events: list[dict[str, Any]]) -> Marks:
-    """The steps of checkpoints, resumes and rollbacks."""
+    """The steps of checkpoints, resumes, spikes, updates that were left out, and rollbacks."""
 
-    def steps(name: str) -> list[int]:
-        return [event["step"] for event in events if event["event"] == name and event.get("step") is not None]
+    def steps(name: str) -> list[float]:
+        return [event["step"] for event in events if event["event"] == name and is_number(event.get("step"))]
 
-    return Marks(checkpoints=steps("checkpoint_saved"), resumes=steps("resume"), rollbacks=steps("rollback"))
+    back = [
+        (event.get("to_step"), event.get("from_step", event.get("step")))
+        for event in events
+        if event["event"] == "rollback"
+    ]
+    return Marks(
+        checkpoints=steps("checkpoint_saved"),
+        resumes=steps("resume"),
+        rollbacks=[begun for _, begun in back if is_number(begun)],
+        spikes=steps("spike"),
+        skipped_updates=steps("update_skipped"),
+        taken_again=[(to, begun) for to, begun in back if is_number(to) and is_number(begun)],
+    )
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether an event's fact is a number that can be drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _loss(run: Run, summary: Summary, marks: Marks) -> Curve:
@@ -70,7 +82,13 @@ def _loss(run: Run, summary: Summary, marks: Marks) -> Curve:
     baseline = summary.held_out.unigram if summary.held_out else None
     compared = np.append(_after_start(validation, raw), np.nan if baseline is None else baseline)
     limits = visible_range(raw, compared)
-    drawing = Drawing("loss", raw, limits, points=validation if run.validation else None, level=baseline)
+    attempts = tuple(series(records, "loss") for records in run.given_up)
+    highest = max((float(np.max(attempt.finite, initial=-np.inf)) for attempt in attempts), default=-np.inf)
+    room = limits[1] + GIVEN_UP_ROOM * (limits[1] - limits[0])
+    limits = limits[0], max(limits[1], min(1.02 * highest, room))
+    drawing = Drawing(
+        "loss", raw, limits, points=validation if run.validation else None, level=baseline, given_up=attempts
+    )
     return Curve(
         name="loss",
         svg=draw(drawing, marks, WIDE),
@@ -88,6 +106,28 @@ def _after_start(validation: Series, raw: Series) -> np.ndarray:
     if not len(raw.steps):
         return validation.values
     return validation.values[validation.steps > 0.05 * raw.steps[-1]]
+
+
+def _held_out_sets(run: Run) -> Curve | None:
+    """Losses of all held-out sets, where there are others than that of the mix."""
+    if not run.validation_sets:
+        return None
+    curves = [series(run.validation, "loss"), *(series(records, "loss") for records in run.validation_sets.values())]
+    settled = [_after_start(curve, curves[-1]) for curve in curves]
+    limits = visible_range(Series(np.array([]), np.array([])), np.concatenate(settled))
+    nothing = Series(np.array([]), np.array([]))
+    drawing = Drawing("sets", nothing, limits, smoothed=False, points=curves[0], others=tuple(curves[1:]))
+    return Curve(
+        name="sets",
+        svg=draw(drawing, Marks(), BROAD),
+        svg_narrow=draw(drawing, Marks(), NARROW),
+        exponent=0,
+        level=None,
+        above=nothing,
+        not_finite=[],
+        measured=True,
+        lines=tuple(run.validation_sets),
+    )
 
 
 def _panel(run: Run, field: str, marks: Marks, level: float | None = None) -> Curve:

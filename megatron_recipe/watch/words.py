@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from megatron_recipe.report.formats import integer, seconds_in_units, visible
+from megatron_recipe.report.formats import fact, seconds_in_units, visible
 
 ENGLISH = {
     "waiting": "waiting: nothing written yet",
@@ -206,7 +206,7 @@ class Words:
 
     def event(self, event: dict[str, Any]) -> str:
         """An event as a sentence; one of an unknown kind as its facts."""
-        facts = _Facts({name: fact(value) for name, value in event.items()})
+        facts = _Facts({name: fact(value) for name, value in event.items() if value is not None})
         kind = "nan" if event.get("event") == "spike" and event.get("quantity") == "nan" else event.get("event")
         sentence = self.table.get(f"event.{kind}")
         if sentence is None:
@@ -215,17 +215,6 @@ class Words:
         for name in ("quantity", "action"):
             facts[name] = self.table.get(f"{name}.{facts[name]}", facts[name])
         return " ".join(sentence.format_map(facts).split()).rstrip(":：")
-
-
-def fact(value: Any) -> str:
-    """A value of an event: thousands separated, four digits of a fraction, nothing in a text that acts."""
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, int):
-        return integer(value)
-    if isinstance(value, float):
-        return integer(value) if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
-    return " ".join(visible(value).split())
 
 
 def clock(event: dict[str, Any]) -> str:

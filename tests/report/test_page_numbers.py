@@ -113,7 +113,7 @@ def explained_numbers(project: Project) -> set[str]:
 def test_no_number_is_unexplained(project: Project, lang: str) -> None:
     read, explained = page(project, lang), explained_numbers(project)
     main = next(read.root.iter("main"))
-    parts = [part for part in main if part.get("id") not in ("samples", "facts")]
+    parts = [part for part in main if part.get("id") not in ("operation", "samples", "facts")]
     text = " ".join(text_of(part) for part in parts)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|9f2b51c79f2b…|UTF.8|SHA.256|uint16|float32|× 10⁻³", " ", text)
     notes = {number for note in main.iter("li") if note.get("data-id") for number in NUMBER.findall(text_of(note))}
@@ -139,7 +139,7 @@ def test_what_lies_above_the_frame_is_said(project: Project, lang: str) -> None:
 def test_every_section_is_there_and_nothing_comes_from_elsewhere(project: Project, lang: str) -> None:
     read = page(project, lang)
     assert next(read.root.iter("html")).get("lang") == {"en": "en", "zh": "zh-CN"}[lang]
-    for name in ("training", "data", "evaluation", "samples", "facts"):
+    for name in ("training", "operation", "data", "evaluation", "samples", "facts"):
         assert text_of(read.section(name))
     assert not [e for e in read.root.iter() if e.tag in ("script", "link", "img", "iframe") or e.get("src")]
     targets = {e.get(key, "") for e in read.root.iter() for key in ("href", "xlink:href") if e.get(key)}
