@@ -24,6 +24,8 @@ PROBE_SECONDS = 3.0
 INIT_SECONDS = 5.0
 FINISH_SECONDS = 60.0
 """For the rest of an upload at the end of a run; `wandb sync` sends what is left."""
+FLUSH_SECONDS = 2.0
+"""What a kill may cost there; metrics.jsonl loses nothing."""
 RUN_FILE = "wandb_run.json"
 
 
@@ -88,6 +90,7 @@ class WandbSink:
                 disable_code=True,
                 x_disable_meta=True,
                 x_disable_stats=True,  # the records hold the readings already
+                x_transaction_log_flush_interval=FLUSH_SECONDS,
                 init_timeout=INIT_SECONDS,
                 login_timeout=INIT_SECONDS,
                 finish_timeout=FINISH_SECONDS,
