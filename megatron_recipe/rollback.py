@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from megatron_recipe.batch_schedule import batch_size_at
 from megatron_recipe.checkpoint import (
     Training,
     complete_checkpoints,
@@ -46,9 +47,10 @@ def target_of(
 def roll_back(
     folder: Path, training: Training, skips: Skips, verdict: Verdict, config: Config, vocab_size: int, ranks: Ranks
 ) -> dict[str, Any]:
-    """Load `folder` and leave out the samples from there to where the run stood. Returns the facts of the event."""
+    """Load `folder` and leave out the samples from there past the accident. Returns the facts of the event."""
     state = training.state
-    at_step, stop, seconds = state.step, state.position, state.seconds
+    at_step, seconds = state.step, state.seconds
+    stop = state.position + config.stability.skip_past_steps * batch_size_at(config.batch, at_step)
     first = int(read_marker(folder)["position"])
     attempt = len(past_attempts(skips, config, at_step)) + 1
     entry = {"from_step": step_of(folder), "at_step": at_step, "quantity": verdict.quantity}

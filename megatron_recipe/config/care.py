@@ -44,5 +44,7 @@ class StabilityConfig(Section):
     """The same for the gradient norm, whose ordinary jumps are larger."""
     window_steps: int = Field(default=128, ge=8)
     """Steps that the median is taken over; nothing is judged before a quarter of it is full."""
+    skip_past_steps: int = Field(default=16, ge=0)
+    """A rollback leaves out so many steps' samples behind the accident, too: bad text seldom ends where it was seen."""
     max_attempts: int = Field(default=3, gt=0)
     """Rollbacks at most within ten windows; then the run stops with a diagnosis."""
