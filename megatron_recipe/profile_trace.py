@@ -71,7 +71,7 @@ class StepProfiler:
             torch.cuda.memory._record_memory_history(max_entries=MEMORY_EVENTS)
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.on_gpu else [])]
         self.began = self.done + 1
-        self.profiler = profile(activities=activities)
+        self.profiler = profile(activities=activities, acc_events=True)
         self.profiler.start()
 
     def _finish(self) -> None:

@@ -22,6 +22,8 @@ SLOW_RATIO = 1.5
 """Of a rank's time to the median of its peers."""
 RECORDS = 3
 """Records running before a rank is called slow: one may have met a page cache or a neighbour's job."""
+SLOW_SECONDS = 30.0
+"""And from the first of them to the last at least so long, where records follow each other quickly."""
 
 ForwardStep = Callable[..., Any]
 
@@ -67,10 +69,11 @@ class ForwardTimer:
 
 
 class StragglerWatch:
-    """Finds the slowest rank at each record, on the first rank."""
+    """Finds the slowest rank at each record, on the first rank. A rank that stays slow makes one event."""
 
-    def __init__(self) -> None:
-        self.slow_rank, self.records = -1, 0
+    def __init__(self, slow_seconds: float = SLOW_SECONDS) -> None:
+        self.slow_seconds = slow_seconds
+        self.slow_rank, self.records, self.since, self.is_told = -1, 0, 0.0, False
         self.found: dict[str, Any] | None = None
 
     def read(self, readings: list[Reading]) -> dict[str, Any]:
@@ -98,10 +101,12 @@ class StragglerWatch:
         }
 
     def _count(self, rank: int, ratio: float, seconds: float) -> None:
+        now = time.monotonic()
+        if ratio <= SLOW_RATIO or rank != self.slow_rank:
+            self.slow_rank, self.records, self.since, self.is_told = -1, 0, now, False
         if ratio <= SLOW_RATIO:
-            self.slow_rank, self.records = -1, 0
             return
-        self.records = self.records + 1 if rank == self.slow_rank else 1
-        self.slow_rank = rank
-        if self.records == RECORDS:
-            self.found = {"rank": rank, "forward_seconds": seconds, "ratio_to_median": ratio, "records": RECORDS}
+        self.slow_rank, self.records = rank, self.records + 1
+        if not self.is_told and self.records >= RECORDS and now - self.since >= self.slow_seconds:
+            self.is_told = True
+            self.found = {"rank": rank, "forward_seconds": seconds, "ratio_to_median": ratio, "records": self.records}
