@@ -10,6 +10,7 @@ import torch.distributed as dist
 from megatron_recipe.parallel import Ranks
 from megatron_recipe.recipes import load_config
 from megatron_recipe.run_readings import RunReadings
+from megatron_recipe.stragglers import StragglerWatch
 
 
 @pytest.fixture
@@ -64,6 +65,7 @@ def test_without_a_gpu_its_fields_are_left_out(one_process, tmp_path, capsys):
 
 def test_a_slow_rank_is_told_once(one_process, tmp_path, capsys):
     readings = RunReadings(load_config("gpt_tiny_cpu"), tmp_path, one_process, stage=0)
+    readings.stragglers = StragglerWatch(slow_seconds=0)
     slow = [{"forward_seconds": 1.0, "stage": 0}, {"forward_seconds": 2.0, "stage": 0}]
     told = []
     for _ in range(4):

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from megatron_recipe import stragglers
 from megatron_recipe.stragglers import ForwardTimer, StragglerWatch
 
 RANK = """
@@ -18,7 +19,7 @@ from megatron_recipe.stragglers import ForwardTimer, StragglerWatch
 
 rank, store = int(sys.argv[1]), dist.FileStore(sys.argv[2], 2)
 dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-timer, watch = ForwardTimer(torch.device("cpu")), StragglerWatch()
+timer, watch = ForwardTimer(torch.device("cpu")), StragglerWatch(slow_seconds=0)
 for record in range(4):
     began = time.perf_counter()
     for _ in range(2):  # steps of three micro-batches
@@ -64,9 +65,9 @@ def readings(*seconds: float, stages: tuple[int, ...] = ()) -> list[dict[str, fl
     return [{"forward_seconds": value, "stage": stage} for value, stage in zip(seconds, stages, strict=True)]
 
 
-def events(*records: list[dict[str, float]]) -> list[int | None]:
+def events(*records: list[dict[str, float]], slow_seconds: float = 0.0) -> list[int | None]:
     """The rank that each record's event names."""
-    watch = StragglerWatch()
+    watch = StragglerWatch(slow_seconds)
     found = []
     for record in records:
         watch.read(record)
@@ -80,6 +81,20 @@ def test_three_records_running_make_an_event_and_one_only():
     assert events(slow, slow, even, slow, slow) == [None] * 5
     assert events(slow, slow, readings(1, 1.6, 1, 1), slow, slow, slow) == [None, None, None, None, None, 2]
     assert events(*[readings(1, 1, 1.45, 1)] * 5) == [None] * 5
+
+
+def test_a_moment_is_not_enough(monkeypatch):
+    now = [100.0]
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            now[0] += 10
+            return now[0]
+
+    monkeypatch.setattr(stragglers, "time", Clock)
+    slow = readings(1, 1, 1.6, 1)
+    assert events(*[slow] * 7, slow_seconds=45.0) == [None] * 5 + [2, None]
 
 
 def test_stages_are_compared_among_themselves():
