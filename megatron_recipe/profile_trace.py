@@ -68,7 +68,7 @@ class StepProfiler:
         if not self.is_wanted or not self.first - 1 <= self.done < self.last:
             return
         if self.on_gpu:
-            torch.cuda.memory._record_memory_history(max_entries=MEMORY_EVENTS)
+            torch.cuda.memory._record_memory_history(stacks="python", max_entries=MEMORY_EVENTS)
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.on_gpu else [])]
         self.began = self.done + 1
         self.profiler = profile(activities=activities, acc_events=True)
