@@ -115,6 +115,11 @@ def is_last_stage(virtual_stage: int | None = None) -> bool:
     return parallel_state.is_pipeline_last_stage(ignore_virtual=virtual_stage is None, vp_stage=virtual_stage)
 
 
+def stage_number() -> int:
+    """This rank's pipeline stage, from 0."""
+    return int(parallel_state.get_pipeline_model_parallel_rank())
+
+
 def sum_over_data_and_pipeline(values: torch.Tensor) -> torch.Tensor:
     """Sum `values` over all samples of a step, in place, so that every rank has the result.
 

@@ -1,37 +1,60 @@
 """What is written down while a run trains: records of steps, validation losses, what became of checkpoints."""
 
+from typing import Any
+
 from megatron_recipe import metrics
 from megatron_recipe.checkpoint import marker_facts
 from megatron_recipe.checkpoint_policy import prune
 from megatron_recipe.checkpoint_writer import Saved
 from megatron_recipe.errors import MachineError
+from megatron_recipe.overlap import parameters_in_place
+from megatron_recipe.precision import loss_scale
 from megatron_recipe.train_step import StepResult
 from megatron_recipe.training_run import Run
 from megatron_recipe.validate_loss import validation_loss
 
 
 def record_step(run: Run, result: StepResult, speed: metrics.Speedometer) -> str:
-    """Write the step's record; returns the console's line."""
-    rates = speed.read(run.state)
+    """Write the step's record, of the interval since the last one; returns the console's line."""
+    seen = run.observation.read(*speed.interval(run.state))
     run.mark_time()
+    spent = run.clock.spent() if run.clock and run.ranks.is_first else None
+    money = run.spending.money() if run.ranks.is_first else None
+    rates = speed.read(run.state, money_spent=money, budget_spent=spent)
     if run.log is None:
         return ""
     record = {
         **metrics.position(run.state),
+        "position": run.state.position,
         "loss": result.loss,
         "learning_rate": result.learning_rate,
         "grad_norm": result.grad_norm,
+        "loss_scale": loss_scale(run.training.optimizer),
         **rates,
+        **seen,
     }
     run.log.metric("train", record)
-    return metrics.console_line(record, run.config.train.steps)
+    run.observation.draw_histograms(run.log.tensorboard, run.training.model, run.state.step)
+    tell(run, record)
+    return metrics.console_line(record, 0 if run.clock else run.config.train.steps, run.config.budget.currency)
+
+
+def tell(run: Run, record: dict[str, Any]) -> None:
+    """What a record gives reason to say: a slow rank, and once a day how the run stands."""
+    if found := run.observation.stragglers.found:
+        run.event("straggler", step=record["step"], **found)
+    if run.observation.messenger:
+        told = ("step", "tokens", "loss", "tokens_per_second", "mfu_full", "eta_seconds", "cost_so_far")
+        summary = {name: record[name] for name in told if record.get(name) is not None}
+        run.observation.messenger.daily({**summary, "best_loss": run.state.best_loss})
 
 
 def validate(run: Run) -> bool:
     """Compute and record the held-out losses. Returns whether that of the mix is the best so far."""
     state = run.state
     for held_out in run.held_out:
-        loss = validation_loss(run.training.model, held_out, run.config, run.ranks)
+        with run.observation.long_work(), parameters_in_place(run.training.model):
+            loss = validation_loss(run.training.model, held_out, run.config, run.ranks)
         run.last_validation[held_out.name] = loss
         record = metrics.loss_record(loss, held_out.bytes_per_token)
         run.mark_time()
@@ -52,13 +75,23 @@ def validate(run: Run) -> bool:
 
 def save(run: Run, kind: str) -> None:
     """Begin to save a checkpoint; the one before it is waited for, if it is not done."""
-    note_saved(run, run.writer.wait())
+    wait_for_save(run)
     run.mark_time()
     facts = marker_facts(run.config, run.vocab_size, run.facts)
     if run.validated_step == run.state.step:
         facts["validation_loss"] = run.last_validation.get("validation")
-    note_saved(run, run.writer.begin(run.training, kind, facts))
+    with run.observation.long_work(), parameters_in_place(run.training.model):
+        saved = run.writer.begin(run.training, kind, facts)
+    note_saved(run, saved)
     run.policy.note_save()
+
+
+def wait_for_save(run: Run) -> Saved | None:
+    """Wait for the save that goes on, if one does, and write down what became of it."""
+    with run.observation.long_work():
+        saved = run.writer.wait()
+    note_saved(run, saved)
+    return saved
 
 
 def note_saved(run: Run, saved: Saved | None) -> None:
@@ -87,7 +120,6 @@ def note_saved(run: Run, saved: Saved | None) -> None:
 def save_and_wait(run: Run, kind: str) -> None:
     """The last save of a process, which has to be there before it ends. Raises MachineError where it cannot be."""
     save(run, kind)
-    saved = run.writer.wait()
-    note_saved(run, saved)
+    saved = wait_for_save(run)
     if saved is not None and saved.problem:
         raise MachineError(f"the last checkpoint could not be saved: {saved.problem}")

@@ -5,7 +5,6 @@ config → process groups → model, optimizer, data → newest good checkpoint 
 
 import sys
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from megatron_recipe.agreement import agree
 from megatron_recipe.budget import CLOCK_TICKS
 from megatron_recipe.checkpoint import step_folder
 from megatron_recipe.config import Config
+from megatron_recipe.forward_step import forward_step
+from megatron_recipe.host_monitor import TimedIterator
 from megatron_recipe.out_of_memory import out_of_memory_is_an_error, within_limit
 from megatron_recipe.preemption import StopRequest, stop_on_signals
 from megatron_recipe.run_folder import held_by_first_rank
@@ -22,6 +23,8 @@ from megatron_recipe.this_machine import choose, hardware_here
 from megatron_recipe.train_step import StepResult, train_step
 from megatron_recipe.training_run import Run, check, running
 from megatron_recipe.validation import check_config
+
+Batches = TimedIterator[data.Batch]
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def loop(run: Run, stop: StopRequest) -> None:
     """Steps to the end, with a record, a validation and a checkpoint when each is due."""
     config, state = run.config, run.state
     last = last_step(run)
-    batches = data.train_batches(run.train_data, state.position, state.step, run.skips.ranges, config, run.ranks)
+    batches = next_batches(run)
     speed = metrics.Speedometer(config, run.vocab_size, run.ranks, state)
     step_seconds = 0.0
     steps = None if last == sys.maxsize else last - state.step
@@ -79,7 +82,9 @@ def loop(run: Run, stop: StopRequest) -> None:
                 break
             began, before = time.monotonic(), state.step
             tick = round(share * CLOCK_TICKS) if run.clock else None
-            result = train_step(run.training, batches, run.guard, run.skips.ranges, config, run.ranks, tick)
+            forward = run.observation.forward.timed(forward_step)
+            result = train_step(run.training, batches, forward, run.guard, run.skips.ranges, config, run.ranks, tick)
+            run.observation.step_is_done(state.step)
             step_seconds = max(time.monotonic() - began, 0.9 * step_seconds)
             if result.verdict.action != "go" or not result.updated:
                 batches = heed(run, result, batches)
@@ -98,6 +103,14 @@ def loop(run: Run, stop: StopRequest) -> None:
                 speed.restart(state)
             recording.note_saved(run, run.writer.poll())
     batches.close()
+
+
+def next_batches(run: Run) -> Batches:
+    """The batches from where the run stands."""
+    state = run.state
+    return run.observation.timed(
+        data.train_batches(run.train_data, state.position, state.step, run.skips.ranges, run.config, run.ranks)
+    )
 
 
 def last_step(run: Run) -> int:
@@ -136,7 +149,7 @@ def warn_of_budget(run: Run) -> None:
         run.say(f"warning: {spent:,.2f} of {budget.amount:,.2f} {budget.unit} are spent")
 
 
-def heed(run: Run, result: StepResult, batches: Generator[data.Batch]) -> Generator[data.Batch]:
+def heed(run: Run, result: StepResult, batches: Batches) -> Batches:
     """Do what the guard said about the last step; returns the batches to go on with."""
     verdict, step = result.verdict, run.state.step
     if verdict.quantity is None:
@@ -158,9 +171,9 @@ def heed(run: Run, result: StepResult, batches: Generator[data.Batch]) -> Genera
     return go_back(run, verdict, batches)
 
 
-def go_back(run: Run, verdict: Verdict, batches: Generator[data.Batch]) -> Generator[data.Batch]:
+def go_back(run: Run, verdict: Verdict, batches: Batches) -> Batches:
     """Roll back and rebuild the batches, or end the run with a diagnosis."""
-    recording.note_saved(run, run.writer.wait())
+    recording.wait_for_save(run)
     config, step = run.config, run.state.step
     attempts = rollback.past_attempts(run.skips, config, step)
     if verdict.action == "stop" or len(attempts) >= config.stability.max_attempts:
@@ -175,17 +188,19 @@ def go_back(run: Run, verdict: Verdict, batches: Generator[data.Batch]) -> Gener
     batches.close()
     facts = rollback.roll_back(folder, run.training, run.skips, verdict, config, run.vocab_size, run.ranks)
     run.event("rollback", **facts)
+    if run.log:
+        run.log.rewind(run.state.step)
     run.say(
         f"rolled back from step {facts['from_step']} to {facts['to_step']} ({folder.name}), leaving out samples "
         f"{facts['skipped_first']} to {facts['skipped_stop'] - 1}; attempt {facts['attempt']} of "
         f"{config.stability.max_attempts}"
     )
-    return data.train_batches(run.train_data, run.state.position, run.state.step, run.skips.ranges, config, run.ranks)
+    return next_batches(run)
 
 
 def finish(run: Run, stop: StopRequest) -> None:
     """Validate and save what the loop has not, and say how it ended."""
-    recording.note_saved(run, run.writer.wait())
+    recording.wait_for_save(run)
     if not stop and run.validated_step != run.state.step:
         recording.validate(run)
     if not step_folder(run.checkpoints, run.state.step).is_dir():

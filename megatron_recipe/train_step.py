@@ -14,11 +14,11 @@ from megatron_recipe.checkpoint import Training
 from megatron_recipe.config import Config, SampleRange
 from megatron_recipe.data import Batch
 from megatron_recipe.document_mask import schedule_shape
-from megatron_recipe.forward_step import forward_step
 from megatron_recipe.optimizer import parts
 from megatron_recipe.parallel import Ranks
 from megatron_recipe.sample_order import advance
 from megatron_recipe.stability import Guard, Verdict
+from megatron_recipe.stragglers import ForwardStep
 from megatron_recipe.validate_loss import data_iterators, reduce_losses
 
 
@@ -39,6 +39,7 @@ class StepResult:
 def train_step(
     training: Training,
     batches: Iterator[Batch],
+    forward_step: ForwardStep,
     guard: Guard,
     skips: list[SampleRange],
     config: Config,
@@ -47,6 +48,7 @@ def train_step(
 ) -> StepResult:
     """Take the next global batch from `batches` and advance the model, the schedule and the run's counters.
 
+    forward_step: as `forward_step.forward_step`, which an observer may have wrapped.
     schedule_at: tick of the budget's clock; None lets the schedule follow the samples.
     """
     state = training.state

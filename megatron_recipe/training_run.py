@@ -15,8 +15,9 @@ from megatron_recipe.checkpoint_writer import CheckpointWriter
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
 from megatron_recipe.errors import CheckpointError
-from megatron_recipe.loggers import RunLog
+from megatron_recipe.loggers import RunLog, check_packages
 from megatron_recipe.mix import corpus_paths
+from megatron_recipe.observation import Observation
 from megatron_recipe.run_state import RunState
 from megatron_recipe.skips import Skips
 from megatron_recipe.spending import Spending
@@ -43,6 +44,7 @@ class Run:
     spending: Spending
     clock: BudgetClock | None
     """Of a run whose length is a budget; None where it is a number of steps."""
+    observation: Observation
     log: RunLog | None
     """None on all ranks but the first."""
     started: float
@@ -67,9 +69,11 @@ class Run:
         return self.folder / "checkpoints"
 
     def event(self, event: str, **facts: Any) -> None:
-        """Write down that something happened, once for all ranks."""
+        """Write down that something happened, and tell whom it concerns, once for all ranks."""
         if self.log:
             self.log.event(event, **facts)
+        if self.observation.messenger:
+            self.observation.messenger.send(event, facts)
 
     def say(self, message: str) -> None:
         """Say something once for all ranks."""
@@ -90,6 +94,7 @@ def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[
     facts = [read_dataset_facts(Path(path)) for path in corpus_paths(config)]
     held_out = [read_dataset_facts(Path(entry.path)) for entry in config.data.validation_sets]
     check_config(config, facts, world_size, on_cpu, held_out)
+    check_packages(config)
     for folder in reversed(checkpoint.complete_checkpoints(run_dir / "checkpoints")):
         try:
             marker = checkpoint.read_marker(folder)
@@ -126,6 +131,7 @@ def start(config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: paral
         policy=CheckpointPolicy(config.checkpoint),
         spending=spending,
         clock=BudgetClock(config.budget, spending) if is_clocked(config.budget) else None,
+        observation=Observation(config, run_dir, ranks, step=0),
         log=None,
         started=started,
     )
@@ -175,8 +181,12 @@ def running(
     run = start(config, run_dir, facts, ranks, started)
     try:
         yield run
+    except Exception as error:
+        run.event("failed", step=run.state.step, error=f"{type(error).__name__}: {error}")
+        raise
     finally:
         if ranks.is_first:
             run.spending.mark(now=True)
         if run.log:
             run.log.close()
+        run.observation.close()

@@ -7,7 +7,10 @@ from megatron_recipe.budget import budget_problems
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
 from megatron_recipe.errors import ConfigError
+from megatron_recipe.loggers.requirements import logging_problems
+from megatron_recipe.messages import message_problems
 from megatron_recipe.mix import phase_problems
+from megatron_recipe.model_problems import precision_and_optimizer_problems
 
 
 def check_config(
@@ -33,6 +36,9 @@ def check_config(
         *ramp_problems(config, world_size),
         *phase_problems(config),
         *budget_problems(config),
+        *precision_and_optimizer_problems(config, on_cpu),
+        *logging_problems(config),
+        *message_problems(config.messages),
     ]
     if problems:
         raise ConfigError("\n".join(problems))

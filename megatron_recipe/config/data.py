@@ -46,11 +46,11 @@ class DataConfig(Section):
 
     datasets: list[DatasetWeight] = Field(min_length=1)
     """The mix of the first phase. All datasets of a run share one tokenizer."""
-    phases: list[DataPhase] = []
+    phases: list[DataPhase] = Field(default_factory=list)
     """Later mixes, in the order of their steps; empty keeps the first mix to the end."""
-    validation_sets: list[ValidationSet] = []
+    validation_sets: list[ValidationSet] = Field(default_factory=list)
     """Held-out sets measured besides that of the mix; empty measures the mix alone."""
-    skip_samples: list[SampleRange] = []
+    skip_samples: list[SampleRange] = Field(default_factory=list)
     """Positions in the data's order that are never trained on (`train --skip-samples FIRST:STOP`); empty skips none."""
     mask_between_documents: bool = False
     """Attention ends at document boundaries, and positions begin anew; false lets samples read across them."""

@@ -33,8 +33,8 @@ class OptimizerConfig(Section):
     """Which optimizer, and its constants; weight decay is decoupled and leaves out norms and biases."""
 
     kind: Literal["adamw", "sgd", "muon"] = "adamw"
-    """`adamw`: TE's, apex's or torch's kernel, whichever is there. `sgd`: with momentum. `muon`: orthogonalised momentum
-    for the matrices and AdamW for the rest; needs the package emerging-optimizers."""
+    """`adamw`: TE's, apex's or torch's kernel, whichever is there. `sgd`: with momentum. `muon`: orthogonalised
+    momentum for the matrices and AdamW for the rest; needs the package emerging-optimizers."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the gradient's running mean (adamw, and muon's other weights)."""
     beta2: float = Field(default=0.95, ge=0, lt=1)
@@ -74,7 +74,7 @@ class TrainConfig(Section):
     stop_at_step: int = Field(default=0, ge=0)
     """Stop with a checkpoint after this step, keeping the schedule of the whole run; 0 runs to the end."""
     time_limit_seconds: int = Field(default=0, ge=0)
-    """Stop with a checkpoint when this process has run so long (`train --time-limit 23h30m`), exit code 0; 0 is none."""
+    """Stop with a checkpoint when this process has run so long (`train --time-limit 23h30m`); 0 is no limit."""
     seed: int = 1234
     """Seed of the initial weights."""
     log_every_steps: int = Field(default=10, gt=0)

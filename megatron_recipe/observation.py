@@ -1,0 +1,99 @@
+"""All that looks at a run while it trains and changes nothing in it: readings, messages, a profile, hangs."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from megatron_recipe.config import Config
+from megatron_recipe.gpu_monitor import GpuMonitor, gpu_of, gpu_summary
+from megatron_recipe.hang_watch import HangWatch
+from megatron_recipe.histograms import write_histograms
+from megatron_recipe.host_monitor import HostMonitor, TimedIterator
+from megatron_recipe.messages import Messenger
+from megatron_recipe.parallel import Ranks, stage_number
+from megatron_recipe.profile_trace import StepProfiler
+from megatron_recipe.rank_readings import gather_readings, values_of
+from megatron_recipe.stragglers import ForwardTimer, StragglerWatch
+
+HANG_PATIENCE = 1.5
+"""Times `parallel.timeout_seconds`: NCCL and gloo end what hangs in them, and tell more, so they come first."""
+HOST_FIELDS = ("host_", "process_", "disk_", "shared_")
+
+
+class Observation:
+    """The observers of one rank; those that exist once are None on all ranks but the first.
+
+    Args:
+        step: the last step that is done.
+    """
+
+    def __init__(self, config: Config, run_dir: Path, ranks: Ranks, step: int) -> None:
+        self.config, self.ranks = config, ranks
+        self.hang = HangWatch(run_dir, ranks.rank, config.parallel.timeout_seconds * HANG_PATIENCE)
+        self.profiler = StepProfiler(config, run_dir, ranks, step)
+        self.gpu = GpuMonitor(gpu_of(ranks.device) if config.logging.gpu_readings else None)
+        self.host = HostMonitor(run_dir)
+        self.forward = ForwardTimer(ranks.device)
+        self.stragglers = StragglerWatch()
+        self.messenger = Messenger(config.messages, run_dir.absolute().name) if ranks.is_first else None
+        self.batches: TimedIterator[Any] | None = None
+        self.joules_before: float | None = None
+
+    def timed(self, batches: Generator[Any]) -> TimedIterator[Any]:
+        """`batches`, with the time waited for them in the next record."""
+        self.batches = TimedIterator(batches)
+        return self.batches
+
+    def step_is_done(self, step: int) -> None:
+        """Call after every step: the process lives, and the step may be one of a profile."""
+        self.hang.beat()
+        self.profiler.step(step)
+        if self.messenger:
+            self.messenger.beat()
+
+    def read(self, seconds: float, tokens: int) -> dict[str, Any]:
+        """Fields of a record about the interval of `seconds` and `tokens` that ends now; all ranks call it."""
+        waited = self.batches.take_seconds() if self.batches else 0.0
+        local = {
+            **self.gpu.read(),
+            **self.host.read(),
+            "forward_seconds": self.forward.take_seconds(),
+            "stage": stage_number(),
+            "data_wait_seconds": waited,
+        }
+        readings = gather_readings(local)
+        if not readings:
+            return {}
+        waits = values_of(readings, "data_wait_seconds")
+        fields = {
+            **gpu_summary(readings),
+            **{name: value for name, value in readings[0].items() if name.startswith(HOST_FIELDS)},
+            **self.stragglers.read(readings),
+            "data_wait_seconds": max(waits),
+            "data_wait_share": max(waits) / max(seconds, 1e-9),
+        }
+        joules = fields.get("gpu_energy_joules")
+        if joules is not None and self.joules_before is not None and tokens > 0:
+            fields["joules_per_token"] = (joules - self.joules_before) / tokens
+        self.joules_before = joules
+        return fields
+
+    def draw_histograms(self, tensorboard: Any, model: list[Any], step: int) -> None:
+        """Histograms of weights and gradients, if they are due after `step`."""
+        every = self.config.logging.histograms_every_steps
+        if tensorboard is not None and every and step % every == 0:
+            write_histograms(tensorboard, model, step)
+
+    @contextmanager
+    def long_work(self) -> Iterator[None]:
+        """Work that may rightly take longer than a step, such as a validation."""
+        with self.hang.pause():
+            yield
+
+    def close(self) -> None:
+        """Write and send what is left; ends all threads."""
+        self.hang.close()
+        self.profiler.close()
+        if self.messenger:
+            self.messenger.close()
