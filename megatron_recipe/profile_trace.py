@@ -51,28 +51,34 @@ class StepProfiler:
         self.is_wanted = bool(self.last) and ranks.is_first
         self._start_if_due()
 
-    def step(self, step: int) -> None:
-        """Call when `step` is done; a step that comes again after a rollback counts once more."""
+    def step(self, step: int) -> bool:
+        """Call when `step` is done; a step that comes again after a rollback counts once more.
+
+        Returns whether it began or wrote a profile, which takes seconds that are no training.
+        """
         self.done = step
-        if self.profiler is not None and step >= self.last:
-            self._finish()
-        elif self.profiler is None:
-            self._start_if_due()
+        if self.profiler is None:
+            return self._start_if_due()
+        if step < self.last:
+            return False
+        self._finish()
+        return True
 
     def close(self) -> None:
         """End of the run: write what there is, if it ends before the last of these steps."""
         if self.profiler is not None:
             self._finish()
 
-    def _start_if_due(self) -> None:
+    def _start_if_due(self) -> bool:
         if not self.is_wanted or not self.first - 1 <= self.done < self.last:
-            return
+            return False
         if self.on_gpu:
             torch.cuda.memory._record_memory_history(stacks="python", max_entries=MEMORY_EVENTS)
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.on_gpu else [])]
         self.began = self.done + 1
         self.profiler = profile(activities=activities, acc_events=True)
         self.profiler.start()
+        return True
 
     def _finish(self) -> None:
         """Stop and write. A look inside is not worth a run: what fails here is a warning."""

@@ -17,14 +17,16 @@ def ranks(rank: int = 0) -> Ranks:
     return Ranks(rank=rank, world_size=2, data_rank=rank, data_size=2, device=torch.device("cpu"))
 
 
-def run_steps(run_dir: Path, steps: range, wanted: tuple[int, int], rank: int = 0) -> None:
-    """Take steps of one matrix product each, with the number of its rows telling the step."""
+def run_steps(run_dir: Path, steps: range, wanted: tuple[int, int], rank: int = 0) -> list[int]:
+    """Take steps of one matrix product each; returns those after which a profile was begun or written."""
     overrides = (f"logging.profile_first_step={wanted[0]}", f"logging.profile_last_step={wanted[1]}")
     profiler = StepProfiler(load_config("gpt_tiny_cpu", overrides), run_dir, ranks(rank), steps.start - 1)
+    took_time = []
     for step in steps:
         torch.ones(2, 3) @ torch.ones(3, 4)
-        profiler.step(step)
+        took_time += [step] if profiler.step(step) else []
     profiler.close()
+    return took_time
 
 
 def products(trace: Path) -> int:
@@ -52,12 +54,16 @@ def test_the_wanted_steps_are_in_the_trace(tmp_path, steps, name, count):
 def test_nothing_is_profiled_unasked_or_elsewhere(tmp_path):
     run_steps(tmp_path, range(1, 4), (0, 0))
     run_steps(tmp_path, range(6, 9), (3, 5))
-    run_steps(tmp_path, range(1, 4), (1, 2), rank=1)
+    assert run_steps(tmp_path, range(1, 4), (1, 2), rank=1) == []
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_seconds_of_a_profile_are_told(tmp_path):
+    assert run_steps(tmp_path, range(1, 9), (3, 5)) == [2, 5]
+
+
 def test_the_first_step_of_a_run_can_be_profiled(tmp_path):
-    run_steps(tmp_path, range(1, 4), (1, 1))
+    assert run_steps(tmp_path, range(1, 4), (1, 1)) == [1]
     assert products(tmp_path / "profile/trace_rank0_steps_1_1.json.gz") == 1
 
 
