@@ -1,10 +1,10 @@
 """`plan` as a user meets it: at once, without torch, in two languages, on 80 columns, and as JSON."""
 
 import json
+import os
 import string
 import subprocess
 import sys
-import time
 
 import pytest
 from commands import ENVIRONMENT, ROOT
@@ -33,10 +33,11 @@ def test_it_answers_within_a_second_and_imports_no_torch():
         "print(sorted({'torch', 'megatron', 'numpy', 'transformers', 'matplotlib'} & set(sys.modules)))"
     )
     seconds = []
-    for _ in range(3):  # the best of three: the machine may be busy
-        began = time.perf_counter()
+    for _ in range(3):  # the best of three, in seconds of CPU: the machine may be busy
+        began = os.times()
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT)
-        seconds.append(time.perf_counter() - began)
+        ended = os.times()
+        seconds.append(sum(ended[2:4]) - sum(began[2:4]))
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "[]"
     assert min(seconds) < 1.0
