@@ -1,4 +1,4 @@
-"""What one rank holds adds up to the model; that the model's count is Megatron's own is in tests/trainer/test_flops.py."""
+"""What one rank holds adds up to the model. That the whole count is Megatron's is in tests/trainer/test_flops.py."""
 
 import pytest
 
