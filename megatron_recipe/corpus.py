@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from megatron.core.datasets.gpt_dataset import GPTDatasetConfig
 from megatron.core.datasets.indexed_dataset import IndexedDataset
@@ -79,11 +80,16 @@ class Corpus:
         """The .bin and .idx files, mapped."""
         return IndexedDataset(str(self.facts.prefix(self.split)), multimodal=False, mmap=True)
 
+    @cached_property
+    def _documents(self) -> np.ndarray:
+        return np.arange(len(self.indexed.sequence_lengths), dtype=np.int32)
+
     def epoch(self, number: int) -> Epoch:
         """An epoch, its index built if it is not there."""
         if number not in self._epochs:
             name = self.index_name(number)
-            epoch = Epoch(self.indexed, replace(self._config, random_seed=name.seed), name, self.caches)
+            config = replace(self._config, random_seed=name.seed)
+            epoch = Epoch(self.indexed, self._documents, config, name, self.caches)
             if len(epoch) != self.samples_per_epoch:
                 raise DataError(
                     f"{self.facts.prefix(self.split)}.idx: has {len(epoch)} samples, its manifest's tokens make "

@@ -54,14 +54,19 @@ class Epoch(GPTDataset):
 
     Args:
         indexed: shared by all epochs.
+        documents: numbers of all its documents, shared too.
         caches: folders where the index may stand; it is built in the last.
     """
 
     def __init__(
-        self, indexed: IndexedDataset, config: GPTDatasetConfig, name: IndexName, caches: Sequence[Path]
+        self,
+        indexed: IndexedDataset,
+        documents: np.ndarray,
+        config: GPTDatasetConfig,
+        name: IndexName,
+        caches: Sequence[Path],
     ) -> None:
         self._name, self._caches = name, caches
-        documents = np.arange(len(indexed.sequence_lengths), dtype=np.int32)
         super().__init__(indexed, indexed.path_prefix, documents, None, Split.train, config)
 
     def _build_document_sample_shuffle_indices(self) -> Arrays:

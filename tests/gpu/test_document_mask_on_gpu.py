@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 LENGTH, VOCABULARY = 256, 512
 BEGINS = ((0, 100, 164), (0, 31), (0,))
-BF16_NOISE = 0.05  # of single losses around 6 nats; a document that saw its neighbour differs by several tenths
+BF16_NOISE = 0.2  # of single losses around 7 nats; a token that saw the document before its own differs by up to 5
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_masked_documents_have_the_losses_of_documents_alone(config):
             for begin, end in zip(begins, (*begins[1:], LENGTH), strict=True)
         ]
     assert (masked - torch.cat(alone)).abs().max() < BF16_NOISE
-    assert (open_ - torch.cat(alone)).abs().max() > 4 * BF16_NOISE
+    assert (open_ - torch.cat(alone)).abs().max() > 5 * BF16_NOISE
 
 
 def test_gradients_flow_through_masked_documents(config):

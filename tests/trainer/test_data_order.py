@@ -118,6 +118,24 @@ def test_what_the_rest_of_the_run_needs_is_prepared_first():
     assert [corpus.prepared for corpus in whole.corpora] == [[(27, drawn[0])], [(13, drawn[1])]]
 
 
+def test_an_epoch_that_is_reached_late_is_built_by_a_process_that_reads(dataset, tmp_path):
+    """As after skips, or when a run on a budget goes on: nothing was prepared for these samples."""
+    ranks = Ranks(0, 1, 0, 1, torch.device("cpu"))
+    found = []
+    for workers in (0, 2):
+        config = configured(
+            f"data.datasets={dataset}", "model.sequence_length_tokens=64", f"data.num_workers={workers}"
+        )
+        mix = data.build_mix(config, tmp_path / str(workers))
+        end_of_epoch = mix.corpora[0].samples_per_epoch
+        batches = data.train_batches(mix, end_of_epoch - 6, config.train.steps, [], config, ranks)
+        assert not (tmp_path / str(workers)).exists()
+        found.append(torch.cat([batch["tokens"] for batch in itertools.islice(batches, 3)]))
+        batches.close()
+        assert len(list((tmp_path / str(workers)).glob("1-train-*"))) == 2
+    assert torch.equal(*found)
+
+
 @pytest.fixture
 def reading() -> Any:
     """A loader with one process, which has given its first batch."""
@@ -152,6 +170,17 @@ def test_a_process_outlives_the_signal_that_asks_the_run_to_stop(reading):
     reading.close()
     worker.join(10)
     assert not worker.is_alive()
+
+
+def test_a_batch_that_breaks_off_while_it_is_handed_over_is_an_error_with_the_remedy(monkeypatch):
+    """What torch raises when a worker dies at that moment, before its death is noticed."""
+
+    def break_off(*_: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(Numbers, "__getitem__", break_off)
+    with pytest.raises(MachineError, match=r"Connection reset by peer.*data\.num_workers=0"):
+        read(0, 0, 1, configured())
 
 
 def test_other_errors_stay_what_they_are():
