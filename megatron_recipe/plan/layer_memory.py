@@ -56,8 +56,9 @@ def _attention(config: Config) -> float:
     kept = (queries + 2 * keys + output) * value_bytes(config) + model.num_heads / layout.tensor * LOG_SUM_BYTES
     if model.qk_norm:
         kept += (queries + keys) * value_bytes(config)  # their norms' inputs
-    if config.precision.fp8 != "off":
-        kept += output * FP8_BYTES  # the projection's operand, beside attention's own BF16 output
+    if config.precision.fp8 == "delayed":
+        # the projection's operand, beside attention's own BF16 output; other scalings quantise that one again
+        kept += output * FP8_BYTES
     return kept
 
 

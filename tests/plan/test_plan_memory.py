@@ -88,8 +88,10 @@ def test_fp8_keeps_copies_of_the_weights_and_smaller_activations():
     bf16, fp8 = estimate("gpt_1b", 8), estimate("gpt_1b_fp8", 8)
     assert fp8.fp8_weights == 2 * 16 * (3 * 2048 * 8192 + 2048 * 128 * (2 * 16 + 2 * 4))
     assert bf16.fp8_weights == 0
-    saved = 16 * 4096 * 8 * (2 * 2048 + 8192 - 2048)  # a byte less for three operands, a byte more for one copy
-    assert bf16.activations - fp8.activations == saved
+    values, copy = 16 * 4096 * 8 * (2 * 2048 + 8192), 16 * 4096 * 8 * 2048
+    assert bf16.activations - fp8.activations == values - copy  # a byte less for three operands, one more for a copy
+    tensorwise = estimate("gpt_1b", 8, "none", 1, "precision.fp8=tensorwise")
+    assert bf16.activations - tensorwise.activations == values
 
 
 def test_the_first_stage_of_a_pipeline_keeps_as_many_micro_batches_as_there_are_stages():
