@@ -42,13 +42,17 @@ class StepProfiler:
         step: the last step that is done.
     """
 
-    def __init__(self, config: Config, run_dir: Path, ranks: Ranks, step: int) -> None:
+    def __init__(self, config: Config, run_dir: Path, ranks: Ranks, step: int = 0) -> None:
         self.first, self.last = config.logging.profile_first_step, config.logging.profile_last_step
         self.folder, self.rank = run_dir / FOLDER, ranks.rank
         self.on_gpu = ranks.device.type == "cuda"
         self.profiler: Any = None
         self.began = self.done = step
         self.is_wanted = bool(self.last) and ranks.is_first
+
+    def begin(self, step: int) -> None:
+        """Call before the first step of this process, with the last one that is done; else that one has no profile."""
+        self.done = step
         self._start_if_due()
 
     def step(self, step: int) -> bool:

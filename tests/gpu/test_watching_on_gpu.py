@@ -62,7 +62,8 @@ def test_the_forward_pass_is_timed_on_the_gpu_and_not_by_its_launch():
 def test_a_profile_has_kernels_and_a_memory_snapshot(tmp_path):
     config = load_config("gpt_tiny_cpu", ("logging.profile_first_step=2", "logging.profile_last_step=3"))
     ranks = Ranks(rank=0, world_size=1, data_rank=0, data_size=1, device=torch.device("cuda", 0))
-    profiler = StepProfiler(config, tmp_path, ranks, 0)
+    profiler = StepProfiler(config, tmp_path, ranks)
+    profiler.begin(0)
     for step in (1, 2, 3, 4):
         work(3)
         profiler.step(step)

@@ -20,7 +20,8 @@ def ranks(rank: int = 0) -> Ranks:
 def run_steps(run_dir: Path, steps: range, wanted: tuple[int, int], rank: int = 0) -> list[int]:
     """Take steps of one matrix product each; returns those after which a profile was begun or written."""
     overrides = (f"logging.profile_first_step={wanted[0]}", f"logging.profile_last_step={wanted[1]}")
-    profiler = StepProfiler(load_config("gpt_tiny_cpu", overrides), run_dir, ranks(rank), steps.start - 1)
+    profiler = StepProfiler(load_config("gpt_tiny_cpu", overrides), run_dir, ranks(rank))
+    profiler.begin(steps.start - 1)
     took_time = []
     for step in steps:
         torch.ones(2, 3) @ torch.ones(3, 4)
