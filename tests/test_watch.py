@@ -117,6 +117,14 @@ def test_accidents_stand_out_without_colour(run: Path) -> None:
     assert {"x", "|", "<"} <= set(axis)
 
 
+def test_a_spike_and_the_update_that_it_cost_are_one_line(run: Path) -> None:
+    spike = {"event": "spike", "step": 10_100, "quantity": "grad_norm", "value": 14.0, "median": 0.4, "action": "skip"}
+    append(run / "events.jsonl", spike, {"event": "update_skipped", "step": 10_100, "reason": "gradient norm"})
+    text = "\n".join(seen(run, 140, 44))
+    assert "gradient norm 14 at step 10,100" in text
+    assert "update of step 10,100" not in text
+
+
 def test_a_rolled_back_attempt_is_not_in_the_curve(run: Path) -> None:
     view = RunView(run)
     view.refresh()

@@ -169,7 +169,8 @@ def _mark_events(axes: Axes, marks: Marks) -> None:
         (marks.spikes, CARETDOWNBASE, ALERT, "spikes"),
         (marks.skipped_updates, "x", ALERT, "skipped"),
     ):
-        axes.plot(steps, [1.0] * len(steps), marker=shape, markersize=6, color=colour, gid=name, **top)
+        height = 1.0 if name == "spikes" else 0.94  # a step may have both
+        axes.plot(steps, [height] * len(steps), marker=shape, markersize=6, color=colour, gid=name, **top)
     for steps, colour, dashes, name in (
         (marks.resumes, MUTED, (0, (4, 3)), "resume"),
         (marks.rollbacks, ALERT, "solid", "rollback"),

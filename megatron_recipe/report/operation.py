@@ -81,7 +81,7 @@ class Operation:
 
 def operation_section(run: Run) -> Operation:
     """Collect what the run's events, its checkpoint folder and its spending say."""
-    accidents = [event for event in run.events if event["event"] in ACCIDENTS]
+    accidents = told_once([event for event in run.events if event["event"] in ACCIDENTS])
     rows = checkpoint_rows(run)
     shown = [row for index, row in enumerate(rows) if row.state != "deleted" or index >= len(rows) - MAX_CHECKPOINTS]
     timeline, unit = _timeline(run.events)
@@ -100,6 +100,12 @@ def operation_section(run: Run) -> Operation:
         older_checkpoints=len(rows) - len(shown),
         cost=_cost(run),
     )
+
+
+def told_once(events: list[Record]) -> list[Record]:
+    """The events without updates that were left out because of a spike: the spike's own sentence says so."""
+    spikes = {event.get("step") for event in events if event["event"] == "spike" and event.get("action") == "skip"}
+    return [event for event in events if event["event"] != "update_skipped" or event.get("step") not in spikes]
 
 
 def sentence(text: Strings, event: Record) -> Markup:
@@ -131,11 +137,12 @@ def checkpoint_rows(run: Run) -> list[CheckpointRow]:
         step = event.get("step", (marker or {}).get("step"))
         if not is_number(step):
             continue
+        kind = str(event.get("kind") or (marker or {}).get("kind") or "regular")
         state = "deleted" if marker is None else "checksums" if marker.get("integrity_sha256") else "no_checksums"
         rows.append(
             CheckpointRow(
                 step=step,
-                kind=str(event.get("kind") or (marker or {}).get("kind") or "regular"),
+                kind="was_best" if kind == "best" and name != best else kind,
                 time=event.get("time") or (marker or {}).get("saved"),
                 validation_loss=losses.get(name),
                 seconds=event.get("seconds"),

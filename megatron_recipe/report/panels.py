@@ -21,12 +21,14 @@ class Panel:
     from_zero: bool = True
     unit: float = 1.0
     """Tick labels are values divided by it."""
+    of_gpus: bool = False
+    """Left out of a run on the CPU, where the number says nothing."""
 
 
 GROUPS = {
     "speed": (
         Panel("mfu", ("mfu_full", "mfu_causal"), unit=PERCENT),
-        Panel("tflops", ("tflops_per_gpu", "tflops_per_gpu_causal")),
+        Panel("tflops", ("tflops_per_gpu", "tflops_per_gpu_causal"), of_gpus=True),
         Panel("forward", ("forward_seconds_slowest", "forward_seconds_median")),
         Panel("data_wait", ("data_wait_seconds",)),
         Panel("loss_scale", ("loss_scale",)),
@@ -48,11 +50,13 @@ GROUPS = {
 def machine_panels(records: list[dict[str, Any]], marks: Marks) -> dict[str, list[Curve]]:
     """The panels of each group that has something to show, with the marks that may explain a change."""
     marks = Marks(resumes=marks.resumes, rollbacks=marks.rollbacks, taken_again=marks.taken_again)
+    on_gpu = bool(len(series(records, "memory_gb").finite))
     groups = {
-        name: [curve for panel in panels if (curve := _panel(records, panel, marks)) is not None]
+        name: [_panel(records, panel, marks) for panel in panels if on_gpu or not panel.of_gpus]
         for name, panels in GROUPS.items()
     }
-    return {name: curves for name, curves in groups.items() if curves}
+    drawn = {name: [curve for curve in curves if curve is not None] for name, curves in groups.items()}
+    return {name: curves for name, curves in drawn.items() if curves}
 
 
 def _panel(records: list[dict[str, Any]], panel: Panel, marks: Marks) -> Curve | None:

@@ -59,7 +59,14 @@ def checkpoint_rows(view: RunView, words: Words, label_width: int, most: int) ->
 
 def event_rows(view: RunView, words: Words, label_width: int, most: int) -> list[Text]:
     """The latest events, newest first."""
-    events = [event for event in view.events if event.get("event") not in UNLISTED_EVENTS]
+    left_out = {event.get("step") for event in view.events if event.get("action") == "skip"}
+    events = [
+        event
+        for event in view.events
+        if event.get("event") not in UNLISTED_EVENTS
+        # the spike's own line says that the update was left out
+        and not (event.get("event") == "update_skipped" and event.get("step") in left_out)
+    ]
     lines = []
     for event in events[::-1][:most]:
         style = EVENT_STYLES.get(str(event.get("event")), "")
@@ -71,7 +78,7 @@ def event_rows(view: RunView, words: Words, label_width: int, most: int) -> list
 def _checkpoint(checkpoint: Checkpoint, words: Words) -> Text:
     marker, saved = checkpoint.marker, checkpoint.saved
     line = Text().append(set_cell_size(words("step_alone", step=integer(checkpoint.step)), 13), style="bold")
-    kinds = [words("kind.best")] if checkpoint.is_best or marker.get("kind") == "best" else []
+    kinds = [words("kind.best")] if checkpoint.is_best else []
     kinds += [words("kind.milestone")] if marker.get("kind") == "milestone" else []
     kinds += [words("weights_only")] if marker.get("weights_only") else []
     kinds += [words("checksums" if marker.get("integrity_sha256") else "no_checksums")]

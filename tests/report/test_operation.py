@@ -13,7 +13,7 @@ from made_run import Project, write_lines
 
 from megatron_recipe.files import read_jsonl
 from megatron_recipe.report import write_report
-from megatron_recipe.report.operation import ACCIDENTS, operation_section, sentence
+from megatron_recipe.report.operation import ACCIDENTS, operation_section, sentence, told_once
 from megatron_recipe.report.run_files import given_up, read_run
 from megatron_recipe.report.strings import TABLES, strings_for
 
@@ -154,6 +154,23 @@ def test_an_accident_without_its_facts_is_still_told(event: str, lang: str) -> N
     assert "None" not in said
     assert "{" not in said
     assert sentence(strings_for(lang), {"event": event, "reason": "<b>", "message": "<b>"}).count("<b>") == 0
+
+
+def test_a_spike_and_the_update_that_it_cost_are_one_line() -> None:
+    spike = {"event": "spike", "step": 7, "action": "skip"}
+    others = [{"event": "update_skipped", "step": 7}, {"event": "update_skipped", "step": 9}]
+    assert told_once([spike, *others]) == [spike, others[1]]
+
+
+def test_the_best_checkpoint_of_an_earlier_time_is_called_that(project: Project) -> None:
+    for step, loss in ((100, 3.0), (200, 2.5)):
+        marker = project.run / "checkpoints" / f"step_{step:08d}" / "checkpoint.json"
+        marker.parent.mkdir(parents=True)
+        marker.write_text(json.dumps({"step": step, "kind": "best", "validation_loss": loss}))
+    rows = {row.step: row for row in operation_section(read_run(project.run)).checkpoints}
+    assert (rows[100].kind, rows[100].is_best) == ("was_best", False)
+    assert (rows[200].kind, rows[200].is_best) == ("best", True)
+    assert "best at that time" in text_of(Page(write_report(project.run)).section("operation"))
 
 
 def test_not_a_number_has_its_own_sentence() -> None:

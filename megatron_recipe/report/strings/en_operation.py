@@ -41,6 +41,7 @@ OPERATION = {
     "column.set": "Set",
     "column.lowest": "Lowest",
     "kind.best": "best",
+    "kind.was_best": "best at that time",
     "kind.milestone": "milestone",
     "kind.regular": "regular",
     "kind.last": "last",

@@ -40,6 +40,7 @@ OPERATION = {
     "column.set": "留出集",
     "column.lowest": "最低",
     "kind.best": "最好",
+    "kind.was_best": "当时最好",
     "kind.milestone": "里程碑",
     "kind.regular": "常规",
     "kind.last": "最后",
