@@ -1,8 +1,9 @@
 """Ends a process that makes no progress, and says where each of its threads stood.
 
 A rank that waits for another one forever, or for a disk, would hold the machine until somebody looks. NCCL and gloo
-give up their own calls after `parallel.timeout_seconds`; this watch covers all other ways to stand still. The exit code
-of 1 lets torchrun end the other ranks and start all of them anew.
+give up their own calls after `parallel.timeout_seconds`, but then only the waiting ranks tell where they stood. This
+watch counts from the last step on, so with the same time-out it is there first, on all ranks. The exit code of 1 lets
+torchrun end the other ranks and start all of them anew.
 
 Two watches look on. A thread writes the stacks to a file of the run folder. But a thread needs Python's lock, and a
 process whose GPU hangs may keep it, blocked where it launches the next kernel: so faulthandler's watch, which needs no
@@ -31,13 +32,14 @@ class HangWatch:
     Args:
         folder: of the run; the stacks are written to ``hang_rank<RANK>.txt`` in it.
         rank: of this process among all.
-        timeout_seconds: longest time between two beats; more than NCCL's, which tells more where it can.
+        timeout_seconds: longest time between two beats.
     """
 
     def __init__(self, folder: Path, rank: int, timeout_seconds: float) -> None:
         self.path = folder / f"hang_rank{rank}.txt"
         self.rank = rank
         self.timeout_seconds = timeout_seconds
+        self._looks_every = min(1.0, timeout_seconds / 10)
         self._last: float | None = None
         self._pauses = 0
         self._closed = threading.Event()
@@ -71,7 +73,7 @@ class HangWatch:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._closed.wait(min(1.0, self.timeout_seconds / 10)):
+        while not self._closed.wait(self._looks_every):
             last = self._last
             if last is None or self._pauses:
                 continue
@@ -90,5 +92,7 @@ class HangWatch:
             where = f"its stacks are above ({self.path}: {error.strerror})"
         sys.stderr.write(f"rank {self.rank} made no progress for {self.timeout_seconds:g} s and is ended; {where}\n")
         sys.stderr.flush()
+        # torchrun ends the others as soon as one is gone: leave them the time to write theirs
+        time.sleep(2 * self._looks_every)
         # no clean-up: that would wait for the collective that hangs
         os._exit(1)
