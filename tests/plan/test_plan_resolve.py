@@ -175,3 +175,11 @@ def test_a_micro_batch_is_not_larger_than_useful():
         module.ENOUGH_TOKENS // length,
         "none",
     )
+
+
+def test_seven_billion_on_cards_of_40_gb_takes_tensor_parallelism():
+    split = ("parallel.tensor=2", "parallel.sequence_parallel=true")
+    assert resolved("gpt_7b", "a100_40", 8, *split)[1] in RECOMPUTE_LEVELS
+    assert resolved("gpt_7b", "h200_141", 1)[1] == "full"
+    with pytest.raises(ConfigError, match=r"set parallel\.tensor=2"):
+        resolved("gpt_7b", "a100_40", 8)
