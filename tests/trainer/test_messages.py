@@ -2,14 +2,13 @@
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from webhook_server import Service
 
 from megatron_recipe import messages
 from megatron_recipe.config import MessagesConfig
@@ -19,54 +18,10 @@ SECRET = "tops3cret-t0ken-0123456789"
 FACTS = {"step": 1200, "loss": 2.34567, "reason": None, "mfu_full": 0.5871}
 
 
-class Service:
-    """A chat service on 127.0.0.1. Each request meets the next of `answers` (the last one again and again)."""
-
-    def __init__(self) -> None:
-        self.answers: list[Any] = [(200, "ok")]
-        self.requests: list[tuple[str, str, Any]] = []
-        self.arrived = threading.Condition()
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                with service.arrived:
-                    service.requests.append((self.command, self.path, json.loads(body) if body else None))
-                    answers = service.answers
-                    status, text = answers.pop(0) if len(answers) > 1 else answers[0]
-                    service.arrived.notify_all()
-                if status == "hang":
-                    time.sleep(text)
-                    status, text = 200, "ok"
-                if status == "cut":
-                    self.connection.close()
-                    return
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            do_GET = do_POST
-
-            def log_message(self, *arguments: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *arguments: None  # type: ignore[method-assign]
-        self.address = f"http://127.0.0.1:{self.server.server_port}/hook/{SECRET}?key={SECRET}"
-
-    def wait_for(self, count: int, seconds: float = 10.0) -> None:
-        with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.requests) >= count, seconds), self.requests
-
-
 @pytest.fixture
 def service() -> Iterator[Service]:
-    service = Service()
-    threading.Thread(target=service.server.serve_forever, args=(0.02,), daemon=True).start()
-    yield service
-    service.server.shutdown()
-    service.server.server_close()
+    with Service(f"/hook/{SECRET}?key={SECRET}") as service:
+        yield service
 
 
 @pytest.fixture(autouse=True)
