@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from megatron_recipe.console import say
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.files import atomic_file
 from megatron_recipe.settings import RecipeFolder
@@ -222,6 +223,11 @@ def write_reference(folder: Path) -> list[Path]:
     return written
 
 
+def reference_command(out: Path, dry_run: bool) -> None:
+    """Write the pages to the folder `out` and say which; with `dry_run` say which would be written."""
+    for path in [out / page.file for page in pages()] if dry_run else write_reference(out):
+        say(f"would write {path}" if dry_run else str(path))
+
+
 if __name__ == "__main__":
-    for written_path in write_reference(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")):
-        print(written_path)
+    reference_command(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"), dry_run=False)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.recipes import load_config
-from megatron_recipe.reference import Page, pages, sections, set_by, write_reference
+from megatron_recipe.reference import Page, pages, reference_command, sections, set_by
 from megatron_recipe.settings import RecipeFolder, Section
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -102,7 +102,12 @@ def test_what_has_no_docstring_is_named(settings: type[Section], words: str, tmp
         page_of(settings, tmp_path).text()
 
 
-def test_writing_the_pages(tmp_path: Path) -> None:
-    written = write_reference(tmp_path / "new")
+def test_writing_the_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new"
+    reference_command(folder, dry_run=True)
+    assert not folder.exists()
+    assert capsys.readouterr().err.splitlines() == [f"would write {folder / page.file}" for page in pages()]
+    reference_command(folder, dry_run=False)
+    written = sorted(folder.iterdir())
     assert [path.name for path in written] == ["config.md", "data_recipe.md"]
     assert all(path.read_text(encoding="utf-8").startswith("# Settings of") for path in written)
