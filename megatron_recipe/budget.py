@@ -11,9 +11,9 @@ from megatron_recipe.config import BudgetConfig, Config
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.spending import SECONDS_PER_HOUR, Spending
 
-CLOCK_TICKS = 1_000_000
-"""Length of a budget run's schedule in ticks of its clock."""
 WARN_AT = 0.8
+UNKNOWN_CLOSING, MOST_KEPT_BACK = 0.01, 0.1
+"""Shares of the budget: what is kept back for the end while it was never measured, and at most."""
 AMOUNT = re.compile(r"\s*([0-9][0-9_,]*\.?[0-9]*(?:e[0-9]+)?)\s*([a-z¥$元]+)\s*", re.IGNORECASE)
 PRICE = re.compile(r"\s*[¥$]?\s*([0-9.]+)\s*(cny|rmb|元|usd)?\s*/\s*h(?:our)?\s*", re.IGNORECASE)
 UNITS = {
@@ -48,14 +48,10 @@ def budget_seconds(budget: BudgetConfig) -> float:
 
 @dataclass
 class BudgetClock:
-    """Where a budget run stands; asked by the first rank, whose answer all ranks take.
-
-    `reserve_seconds` is kept back for what comes after the last step: a validation and a checkpoint.
-    """
+    """Where a budget run stands; asked by the first rank, whose answer all ranks take."""
 
     budget: BudgetConfig
     spending: Spending
-    reserve_seconds: float = 0.0
     warned: bool = False
 
     def spent(self) -> float:
@@ -67,11 +63,16 @@ class BudgetClock:
     def share(self, step_seconds: float) -> float:
         """Share of the training time that is spent, at most 1: then the run ends.
 
-        step_seconds: what a step takes, so that none is begun that the budget does not pay for.
+        What comes after the last step is kept back, a validation and a checkpoint, and a step, so that none is begun
+        that the budget does not pay for. Not more than a tenth: a slow disk must not take the decay away.
+
+        Args:
+            step_seconds: what a step takes.
         """
         whole = budget_seconds(self.budget)
-        usable = max(whole - self.reserve_seconds - step_seconds, 0.01 * whole)
-        return min(self.spent() * whole / usable, 1.0)
+        closing = self.spending.closing_seconds
+        kept_back = (UNKNOWN_CLOSING * whole if closing is None else closing) + step_seconds
+        return min(self.spent() / (1 - min(kept_back / whole, MOST_KEPT_BACK)), 1.0)
 
     def should_warn(self) -> bool:
         """True once, when four fifths are spent."""

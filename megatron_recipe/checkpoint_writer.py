@@ -64,8 +64,8 @@ class CheckpointWriter:
         self.checkpoints, self.config, self.vocab_size, self.ranks = checkpoints, config, vocab_size, ranks
         self.queue = AsyncCallsQueue(persistent=False)
         self.pending: _Pending | None = None
-        self.longest_seconds = 0.0
-        """Of a save from its beginning to its last byte: what a time limit or a budget keeps in reserve."""
+        self.last_seconds = 0.0
+        """Of the last save from its beginning to its last byte."""
 
     def begin(self, training: Training, kind: str, facts: dict[str, Any]) -> Saved | None:
         """Copy the state and leave the rest to another process; `facts` go into the marker.
@@ -137,7 +137,7 @@ class CheckpointWriter:
             return self._gave_up(problem)
         self.pending = None
         seconds = time.monotonic() - pending.began
-        self.longest_seconds = max(self.longest_seconds, seconds)
+        self.last_seconds = seconds
         size = sum(file.stat().st_size for file in pending.folder.iterdir()) if self.ranks.is_first else 0
         return Saved(pending.step, pending.folder, pending.kind, seconds, pending.blocked_seconds, size)
 

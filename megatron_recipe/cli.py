@@ -113,6 +113,61 @@ def report(
 
 
 @app.command()
+def plan(
+    recipe: Annotated[str | None, typer.Argument(help="A recipe's name, or a YAML file's path.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A run's config.yaml.")] = None,
+    gpu: Annotated[str, typer.Option(help="The card: a100_40, a100_80, h100_80, 4090_24 …")] = "h100_80",
+    gpus: Annotated[int, typer.Option(help="How many, over all machines.")] = 1,
+    vocab_size: Annotated[
+        int | None, typer.Option(help="The tokenizer's; default the dataset's, else 32,000.", show_default=False)
+    ] = None,
+    mfu: Annotated[float | None, typer.Option(help="Share of the BF16 peak, 0.4 or 40; default measured.")] = None,
+    tokens: Annotated[float | None, typer.Option(help="Length of the run, such as 20e9.")] = None,
+    overrides: Overrides = None,
+    lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Say what a recipe needs and costs on a card. It only reads, so it has no --dry-run."""
+    from megatron_recipe.plan.command import plan_command
+
+    raise typer.Exit(
+        plan_command(recipe, config, tuple(overrides or ()), gpu, gpus, vocab_size, mfu, tokens, lang, as_json)
+    )
+
+
+@app.command()
+def watch(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end, as also without a terminal.")] = False,
+    lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    interval: Annotated[float, typer.Option(metavar="SECONDS", help="Time between frames.")] = 2.0,
+) -> None:
+    """Show a run live: curves, speed, cost, checkpoints, accidents. It only reads, so it has no --dry-run."""
+    from megatron_recipe.watch import watch_command
+
+    watch_command(run, once, lang, interval)
+
+
+@app.command()
+def sync(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Upload what a run kept offline for W&B. It changes nothing here, so it has no --dry-run."""
+    from megatron_recipe.sync_command import sync_command
+
+    raise typer.Exit(sync_command(run))
+
+
+@app.command()
+def reference(
+    out: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("docs"),
+    dry_run: DryRun = False,
+) -> None:
+    """Write the reference pages of all settings, from their models: config.md and data_recipe.md."""
+    from megatron_recipe.reference import reference_command
+
+    reference_command(out, dry_run)
+
+
+@app.command()
 def demo(
     source: Annotated[
         list[Path] | None, typer.Option(help="Your own JSONL, parquet or txt; may be repeated.", show_default=False)

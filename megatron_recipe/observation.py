@@ -8,7 +8,6 @@ from typing import Any
 from megatron_recipe.config import Config
 from megatron_recipe.gpu_monitor import GpuMonitor, gpu_of, gpu_summary
 from megatron_recipe.hang_watch import HangWatch
-from megatron_recipe.histograms import write_histograms
 from megatron_recipe.host_monitor import HostMonitor, TimedIterator
 from megatron_recipe.messages import Messenger
 from megatron_recipe.parallel import Ranks, stage_number
@@ -16,8 +15,6 @@ from megatron_recipe.profile_trace import StepProfiler
 from megatron_recipe.rank_readings import gather_readings, values_of
 from megatron_recipe.stragglers import ForwardTimer, StragglerWatch
 
-HANG_PATIENCE = 1.5
-"""Times `parallel.timeout_seconds`: NCCL and gloo end what hangs in them, and tell more, so they come first."""
 HOST_FIELDS = ("host_", "process_", "disk_", "shared_")
 
 
@@ -30,7 +27,7 @@ class Observation:
 
     def __init__(self, config: Config, run_dir: Path, ranks: Ranks, step: int) -> None:
         self.config, self.ranks = config, ranks
-        self.hang = HangWatch(run_dir, ranks.rank, config.parallel.timeout_seconds * HANG_PATIENCE)
+        self.hang = HangWatch(run_dir, ranks.rank, config.parallel.timeout_seconds)
         self.profiler = StepProfiler(config, run_dir, ranks, step)
         self.gpu = GpuMonitor(gpu_of(ranks.device) if config.logging.gpu_readings else None)
         self.host = HostMonitor(run_dir)
@@ -78,12 +75,6 @@ class Observation:
             fields["joules_per_token"] = (joules - self.joules_before) / tokens
         self.joules_before = joules
         return fields
-
-    def draw_histograms(self, tensorboard: Any, model: list[Any], step: int) -> None:
-        """Histograms of weights and gradients, if they are due after `step`."""
-        every = self.config.logging.histograms_every_steps
-        if tensorboard is not None and every and step % every == 0:
-            write_histograms(tensorboard, model, step)
 
     @contextmanager
     def long_work(self) -> Iterator[None]:

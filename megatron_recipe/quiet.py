@@ -11,6 +11,7 @@ import warnings
 HIDDEN_WARNINGS = (
     r".*Transformer Engine and Apex are not installed.*",
     r".*Apex is not installed.*",
+    r".*Could not determine rank from torch\.distributed.*",
     r".*full scope is deprecated.*",
     r".*is experimental and still under active development.*",
     r".*The \.grad attribute of a Tensor that is not a leaf.*",

@@ -1,5 +1,6 @@
 """What is written down while a run trains: records of steps, validation losses, what became of checkpoints."""
 
+import time
 from typing import Any
 
 from megatron_recipe import metrics
@@ -7,6 +8,7 @@ from megatron_recipe.checkpoint import marker_facts
 from megatron_recipe.checkpoint_policy import prune
 from megatron_recipe.checkpoint_writer import Saved
 from megatron_recipe.errors import MachineError
+from megatron_recipe.histograms import write_histograms
 from megatron_recipe.overlap import parameters_in_place
 from megatron_recipe.precision import loss_scale
 from megatron_recipe.train_step import StepResult
@@ -34,9 +36,18 @@ def record_step(run: Run, result: StepResult, speed: metrics.Speedometer) -> str
         **seen,
     }
     run.log.metric("train", record)
-    run.observation.draw_histograms(run.log.tensorboard, run.training.model, run.state.step)
     tell(run, record)
     return metrics.console_line(record, 0 if run.clock else run.config.train.steps, run.config.budget.currency)
+
+
+def draw_histograms(run: Run) -> None:
+    """Histograms of weights and gradients, if they are due; all ranks call it."""
+    every = run.config.logging.histograms_every_steps
+    if not every or run.state.step % every:
+        return
+    with parameters_in_place(run.training.model):
+        if run.log and run.log.tensorboard is not None:
+            write_histograms(run.log.tensorboard, run.training.model, run.state.step)
 
 
 def tell(run: Run, record: dict[str, Any]) -> None:
@@ -51,7 +62,7 @@ def tell(run: Run, record: dict[str, Any]) -> None:
 
 def validate(run: Run) -> bool:
     """Compute and record the held-out losses. Returns whether that of the mix is the best so far."""
-    state = run.state
+    state, began = run.state, time.monotonic()
     for held_out in run.held_out:
         with run.observation.long_work(), parameters_in_place(run.training.model):
             loss = validation_loss(run.training.model, held_out, run.config, run.ranks)
@@ -65,7 +76,7 @@ def validate(run: Run) -> bool:
             f"step {state.step}: {label} loss {loss:.4f}, perplexity {record['perplexity']:.1f}, "
             f"{record['bits_per_byte']:.3f} bits per byte"
         )
-    run.validated_step = state.step
+    run.validated_step, run.validation_seconds = state.step, time.monotonic() - began
     own = run.last_validation.get("validation")
     if own is None or (state.best_loss is not None and own >= state.best_loss):
         return False

@@ -8,10 +8,10 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from megatron_recipe.errors import ConfigError
 
@@ -20,6 +20,15 @@ class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values don't change once a run has them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _off_is_a_word(cls, values: Any) -> Any:
+        """YAML 1.1 reads `off` as false; where a field knows the word, it is meant."""
+        if not isinstance(values, dict):
+            return values
+        words = {name for name, field in cls.model_fields.items() if "off" in get_args(field.annotation)}
+        return {name: "off" if value is False and name in words else value for name, value in values.items()}
 
 
 @dataclass(frozen=True)

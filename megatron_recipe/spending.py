@@ -28,9 +28,12 @@ class Spending:
     def __init__(self, run_dir: Path, budget: BudgetConfig, started: float) -> None:
         self.path, self.budget, self.started = run_dir / SPENDING, budget, started
         self.before: list[dict[str, Any]] = []
+        self.closing_seconds: float | None = None
+        """What a validation and a save took lately, in this instance or the one before; None where none was seen."""
         if self.path.is_file():
             try:
-                self.before = json.loads(self.path.read_text(encoding="utf-8"))["instances"]
+                kept = json.loads(self.path.read_text(encoding="utf-8"))
+                self.before, self.closing_seconds = kept["instances"], kept["closing_seconds"]
             except (ValueError, KeyError, TypeError) as error:
                 raise CheckpointError(
                     f"{self.path}: damaged ({error}); it remembers what the run has cost: delete it to count from zero"
@@ -61,4 +64,4 @@ class Spending:
             "price_per_hour": self.budget.price_per_hour,
             "currency": self.budget.currency,
         }
-        write_json(self.path, {"instances": [*self.before, current]})
+        write_json(self.path, {"instances": [*self.before, current], "closing_seconds": self.closing_seconds})

@@ -1,4 +1,4 @@
-"""The command `logs sync`: upload what a run kept offline for W&B."""
+"""The command `sync`: upload what a run kept offline for W&B."""
 
 import os
 import subprocess

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from megatron_recipe import console, cpu_backend, data, metrics, parallel, recording, rollback
 from megatron_recipe.agreement import agree
-from megatron_recipe.budget import CLOCK_TICKS
 from megatron_recipe.checkpoint import step_folder
 from megatron_recipe.config import Config
 from megatron_recipe.forward_step import forward_step
 from megatron_recipe.host_monitor import TimedIterator
+from megatron_recipe.loader_workers import dead_workers_are_an_error
 from megatron_recipe.out_of_memory import out_of_memory_is_an_error, within_limit
+from megatron_recipe.overlap import parameters_in_place
 from megatron_recipe.preemption import StopRequest, stop_on_signals
 from megatron_recipe.run_folder import held_by_first_rank
 from megatron_recipe.stability import Verdict
@@ -25,6 +26,10 @@ from megatron_recipe.training_run import Run, check, running
 from megatron_recipe.validation import check_config
 
 Batches = TimedIterator[data.Batch]
+SMOOTHING = 0.1
+"""Weight of the newest step in the mean time of a step."""
+TIME_LIMIT_PATIENCE = 2.0
+"""Times what the last save and validation took: a limit that kills is not to be met in the middle of a save."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,11 @@ def train(config: Config, run_dir: Path, how: Start | None = None) -> StopReques
         guarded,
         stop_on_signals(stop),
         held_by_first_rank(run_dir),
-        parallel.process_groups(config) as ranks,
+        parallel.process_groups(config, run_dir) as ranks,
         running(config, run_dir, facts, ranks, started) as run,
     ):
-        loop(run, stop)
+        with dead_workers_are_an_error():
+            loop(run, stop)
         finish(run, stop)
     return stop
 
@@ -81,11 +87,11 @@ def loop(run: Run, stop: StopRequest) -> None:
             if must_stop or share >= 1:
                 break
             began, before = time.monotonic(), state.step
-            tick = round(share * CLOCK_TICKS) if run.clock else None
+            spent = share if run.clock else None
             forward = run.observation.forward.timed(forward_step)
-            result = train_step(run.training, batches, forward, run.guard, run.skips.ranges, config, run.ranks, tick)
+            result = train_step(run.training, batches, forward, run.guard, run.skips.ranges, config, run.ranks, spent)
             run.observation.step_is_done(state.step)
-            step_seconds = max(time.monotonic() - began, 0.9 * step_seconds)
+            step_seconds += (time.monotonic() - began - step_seconds) * (SMOOTHING if step_seconds else 1.0)
             if result.verdict.action != "go" or not result.updated:
                 batches = heed(run, result, batches)
             note = ""
@@ -94,6 +100,7 @@ def loop(run: Run, stop: StopRequest) -> None:
             advance(state.step - before, note)
             if state.step <= before:
                 continue  # rolled back
+            recording.draw_histograms(run)
             improved = False
             if is_due(state.step, config.train.validate_every_steps, last):
                 improved = recording.validate(run)
@@ -126,15 +133,15 @@ def is_due(step: int, every: int, last: int) -> bool:
 def consult_clocks(run: Run, stop: StopRequest, step_seconds: float) -> tuple[float, bool, bool]:
     """Share of the budget that is spent (0 without one), whether to stop, whether a save is due; equal on all ranks."""
     share = save_by_clock = 0.0
-    reserve = 2 * run.writer.longest_seconds
+    closing = run.writer.last_seconds + run.validation_seconds
     if run.ranks.is_first:
+        run.spending.closing_seconds = closing or run.spending.closing_seconds
         run.spending.mark()
         save_by_clock = float(run.policy.clock_is_due())
         if run.clock:
-            run.clock.reserve_seconds = max(run.clock.reserve_seconds, reserve)
             share = run.clock.share(step_seconds)
             warn_of_budget(run)
-    stop.look_at_clock(reserve + step_seconds)
+    stop.look_at_clock(TIME_LIMIT_PATIENCE * closing + step_seconds)
     share, must_stop, save_by_clock = agree(share, float(bool(stop)), save_by_clock)
     return share, bool(must_stop), bool(save_by_clock)
 
@@ -186,7 +193,8 @@ def go_back(run: Run, verdict: Verdict, batches: Batches) -> Batches:
         run.say("no checkpoint to go back to yet: the update is left out")
         return batches
     batches.close()
-    facts = rollback.roll_back(folder, run.training, run.skips, verdict, config, run.vocab_size, run.ranks)
+    with run.observation.long_work(), parameters_in_place(run.training.model):
+        facts = rollback.roll_back(folder, run.training, run.skips, verdict, config, run.vocab_size, run.ranks)
     run.event("rollback", **facts)
     if run.log:
         run.log.rewind(run.state.step)

@@ -44,12 +44,12 @@ def train_step(
     skips: list[SampleRange],
     config: Config,
     ranks: Ranks,
-    schedule_at: int | None = None,
+    share: float | None = None,
 ) -> StepResult:
     """Take the next global batch from `batches` and advance the model, the schedule and the run's counters.
 
     forward_step: as `forward_step.forward_step`, which an observer may have wrapped.
-    schedule_at: tick of the budget's clock; None lets the schedule follow the samples.
+    share: of the budget that is spent; None lets the schedule follow the samples.
     """
     state = training.state
     for chunk in training.model:
@@ -66,7 +66,7 @@ def train_step(
         forward_only=False,
     )
     loss_sum, tokens = reduce_losses(losses, ranks.device).tolist()
-    set_learning_rate(training, samples, schedule_at)  # before the update: the first step's rate is not 0
+    set_learning_rate(training, samples, share)  # before the update: the first step's rate is not 0
     updated, grad_norm, verdict = update(training.optimizer, config, guard, training, loss_sum / tokens)
     state.step += 1
     state.samples += samples
@@ -76,12 +76,12 @@ def train_step(
     return StepResult(loss_sum / tokens, grad_norm, learning_rate, updated, verdict)
 
 
-def set_learning_rate(training: Training, samples: int, schedule_at: int | None) -> None:
-    """Advance the schedule by the step's samples, or put it where the budget's clock stands."""
-    if schedule_at is None:
+def set_learning_rate(training: Training, samples: int, share: float | None) -> None:
+    """Advance the schedule by the step's samples, or put it where the budget stands."""
+    if share is None:
         training.scheduler.step(increment=samples)
     else:
-        training.scheduler.num_steps = schedule_at
+        training.scheduler.num_steps = round(share * training.scheduler.lr_decay_steps)
         training.scheduler.step(increment=0)
 
 

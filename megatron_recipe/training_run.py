@@ -52,6 +52,8 @@ class Run:
     last_validation: dict[str, float] = field(default_factory=dict)
     """Loss of each held-out set at `validated_step`."""
     validated_step: int = -1
+    validation_seconds: float = 0.0
+    """What the last validation took."""
 
     @property
     def vocab_size(self) -> int:

@@ -108,12 +108,6 @@ def _batch_problems(config: Config, world_size: int) -> Iterator[str]:
         return
     replicas = max(1, world_size // (layout.tensor * layout.pipeline * layout.context))
     at_once = batch.micro_batch * replicas
-    if 0 < config.train.validation_samples < at_once:
-        yield (
-            f"train.validation_samples={config.train.validation_samples} is less than one micro-batch of every "
-            f"data-parallel rank, {batch.micro_batch_size_samples} × {replicas} = {at_once}; use a multiple of "
-            f"{at_once}, or 0 to validate nothing"
-        )
     if batch.global_batch_size_samples % at_once:
         yield (
             f"batch.global_batch_size_samples={batch.global_batch_size_samples} must be a multiple of "
@@ -170,6 +164,11 @@ def _device_problems(config: Config, on_cpu: bool) -> Iterator[str]:
 
 def _data_problems(config: Config, facts: list[DatasetFacts], held_out: Sequence[DatasetFacts]) -> Iterator[str]:
     length = config.model.sequence_length_tokens
+    if config.data.mask_between_documents and config.parallel.context > 1:
+        yield (
+            f"data.mask_between_documents=true cannot be split over parallel.context={config.parallel.context}; "
+            "set parallel.context=1, or data.mask_between_documents=false"
+        )
     for fact in facts:
         if fact.tokens("train") <= length:
             yield (

@@ -34,8 +34,9 @@ class MemoryConfig(Section):
     """What is computed twice to save memory."""
 
     recompute: Literal["none", "selective", "full", "auto"] = "auto"
-    """`none` keeps all activations. `selective` computes norms and the feed-forward's activation again in the backward
-    pass. `full` keeps each layer's input only: a third more arithmetic. `auto` takes the least that fits."""
+    """`none` keeps all activations. `selective` computes the feed-forward's activation again in the backward pass
+    (refused with FP8, where it saves nothing). `full` keeps each layer's input only: a third more arithmetic. `auto`
+    takes the least that fits."""
 
 
 class PrecisionConfig(Section):
@@ -47,7 +48,7 @@ class PrecisionConfig(Section):
     fp8: Literal["off", "delayed", "tensorwise", "blockwise"] = "off"
     """Matrix products in FP8 on cards that have it (capability 8.9 and up), by its scaling: from past maxima
     (`delayed`), from each tensor (`tensorwise`), from blocks of 128 (`blockwise`, Hopper and up)."""
-    initial_loss_scale: float = Field(default=65536.0, gt=0)
+    initial_loss_scale: float = Field(default=4096.0, gt=0)
     """First loss scale of `fp16`; others don't read it."""
     loss_scale_window_steps: int = Field(default=1000, gt=0)
     """Steps without an overflow after which `fp16` doubles its scale."""

@@ -34,7 +34,8 @@ class OptimizerConfig(Section):
 
     kind: Literal["adamw", "sgd", "muon"] = "adamw"
     """`adamw`: TE's, apex's or torch's kernel, whichever is there. `sgd`: with momentum. `muon`: orthogonalised
-    momentum for the matrices and AdamW for the rest; needs the package emerging-optimizers."""
+    momentum for the matrices and AdamW for the rest; needs the package emerging-optimizers. These two go with
+    parallel.distributed_optimizer=false alone."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the gradient's running mean (adamw, and muon's other weights)."""
     beta2: float = Field(default=0.95, ge=0, lt=1)

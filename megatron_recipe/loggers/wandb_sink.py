@@ -36,7 +36,7 @@ class WandbSink:
         """Starts it; one that can't be online within ten seconds is offline, with one warning."""
         self.run: Any = None
         self.wandb = _quiet_wandb()
-        sync_later = f"`megatron-recipe logs sync {run_dir}` uploads it"
+        sync_later = f"`megatron-recipe sync {run_dir}` uploads it"
         if config.logging.wandb == "online":
             reason = unreachable(wandb_address(environment), PROBE_SECONDS)
             if reason is None:
