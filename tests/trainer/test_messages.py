@@ -172,6 +172,19 @@ def test_the_heart_beats_at_its_rate(service, monkeypatch):
     assert [(method, body) for method, _, body in service.requests] == [("GET", None)] * 3
 
 
+def test_calls_do_not_pile_up_behind_a_watchdog_that_hangs(service, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
+    service.answers = [("hang", 0.2)]
+    sender = Messenger(MessagesConfig(heartbeat_every_seconds=1), "run", {messages.HEARTBEAT: service.address})
+    sender.beat()
+    service.wait_for(1)
+    for _ in range(10):
+        now[0] += 10
+        sender.beat()
+    assert sender.pulse.waiting.empty()
+
+
 def test_a_summary_a_day(service, monkeypatch):
     class Now(datetime):
         moment = datetime(2026, 11, 24, 8, 0)
