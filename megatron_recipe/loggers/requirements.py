@@ -20,12 +20,12 @@ def wandb_address(environment: Mapping[str, str]) -> str:
 
 def check_packages(config: Config) -> None:
     """Raise MachineError for a logger that is asked for and not installed."""
-    for setting, package, extra in (("wandb", "wandb", "tracking"), ("swanlab", "swanlab", "swanlab")):
-        value = getattr(config.logging, setting)
+    for package in ("wandb", "swanlab"):
+        value = getattr(config.logging, package)
         if value != "off" and find_spec(package) is None:
             raise MachineError(
-                f"logging.{setting}={value} needs the package {package}, which is not installed; "
-                f"run: pip install 'megatron-recipe[{extra}]', or set logging.{setting}=off"
+                f"logging.{package}={value} needs the package {package}, which is not installed; "
+                f"run: pip install 'megatron-recipe[tracking]', or set logging.{package}=off"
             )
 
 

@@ -22,7 +22,7 @@ from megatron_recipe.recipes import load_config
 from megatron_recipe.sync_command import sync_command
 
 needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed (extra `tracking`)")
-needs_swanlab = pytest.mark.skipif(find_spec("swanlab") is None, reason="swanlab is not installed (extra `swanlab`)")
+needs_swanlab = pytest.mark.skipif(find_spec("swanlab") is None, reason="swanlab is not installed (extra `tracking`)")
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 NOWHERE = "http://127.0.0.1:9"  # the discard port, which nothing listens on
@@ -74,7 +74,7 @@ def test_offline_files_hold_the_numbers_of_metrics_jsonl_in_one_run(tmp_path):
     for done in (first, second):
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) == 1
-        assert "megatron-recipe logs sync" in done.stderr
+        assert "megatron-recipe sync" in done.stderr
 
 
 @pytest.fixture
