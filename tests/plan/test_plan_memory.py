@@ -15,20 +15,24 @@ def estimate(recipe: str, micro_batch: int = 1, recompute: str = "none", world_s
     return estimate_memory(load_config(recipe, sets), VOCABULARY, world_size, micro_batch, recompute)
 
 
-# Peaks of torch.cuda.max_memory_allocated on one H100, torch 2.11, megatron-core 0.19.2, Transformer Engine 2.20.2.
+# Peaks of torch.cuda.max_memory_allocated in GiB, by `python -m benchmarks.plan_memory` on an H100 80GB, 2026-11-24:
+# torch 2.11, megatron-core 0.19.2, Transformer Engine 2.20.2.
 MEASURED = [
-    ("gpt_1b", 4_096, 4, 38.5e9),  # this trainer
-    ("gpt_1b", 32_000, 4, 38 * GIB),  # a bare loop over the same parts, as the rest
-    ("gpt_1b", 32_000, 6, 49 * GIB),
-    ("gpt_300m", 32_000, 16, 51 * GIB),
-    ("gpt_3b", 32_000, 1, 56 * GIB),
+    ("gpt_1b", 32_000, 4, 41.27),
+    ("gpt_1b", 32_000, 8, 64.80),
+    ("gpt_1b_fp8", 32_000, 4, 40.59),
+    ("gpt_1b_fp8", 32_000, 8, 61.61),
+    ("gpt_3b", 32_000, 1, 56.21),
+    ("gpt_3b", 32_000, 2, 66.43),
+    ("gpt_3b_fp8", 32_000, 1, 60.01),
+    ("gpt_3b_fp8", 32_000, 2, 69.09),
 ]
 
 
 @pytest.mark.parametrize(("recipe", "vocab_size", "micro_batch", "peak"), MEASURED)
-def test_peaks_are_within_a_tenth_of_what_was_measured(recipe, vocab_size, micro_batch, peak):
+def test_peaks_are_within_three_hundredths_of_what_was_measured(recipe, vocab_size, micro_batch, peak):
     memory = estimate_memory(load_config(recipe), vocab_size, 1, micro_batch, "none")
-    assert memory.allocated == pytest.approx(peak, rel=0.10)
+    assert memory.allocated == pytest.approx(peak * GIB, rel=0.03)
 
 
 def test_bytes_of_a_layer_by_hand():
@@ -102,11 +106,11 @@ def test_the_first_stage_of_a_pipeline_keeps_as_many_micro_batches_as_there_are_
 
 
 def test_a_small_vocabulary_puts_the_peak_into_the_backward_pass():
-    """Logits and softmax of a large vocabulary are 6 bytes each; below some size a layer's gradients are larger."""
+    """Softmax and gradients of a large vocabulary are 10 bytes a logit; below some size a layer's gradients are larger."""
     config = load_config("gpt_1b")
     losses = [estimate_memory(config, vocab, 1, 4, "none").loss for vocab in (1_000, 2_000, 32_000, 64_000)]
     assert losses[0] == losses[1] < losses[2]
-    assert losses[3] == 64_000 * 6 * 4 * 4096 == 2 * losses[2]
+    assert losses[3] == 64_000 * 10 * 4 * 4096 == 2 * losses[2]
 
 
 def test_every_part_counts():

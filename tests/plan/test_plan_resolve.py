@@ -47,7 +47,7 @@ def test_every_recipe_fits_every_card_or_is_refused_with_a_remedy(recipe, card, 
     [
         ("gpt_1b", "a100_80", 1, (8, "none")),
         ("gpt_1b", "a100_40", 1, (2, "none")),
-        ("gpt_1b", "4090_24", 1, (1, "selective")),
+        ("gpt_1b", "4090_24", 1, (2, "full")),
         ("gpt_1b_fp8", "h100_80", 1, (8, "none")),
         ("gpt_3b", "h100_80", 1, (2, "none")),
         ("gpt_3b", "a100_80", 8, (4, "none")),
@@ -84,7 +84,7 @@ def test_less_memory_never_gives_a_larger_choice():
 def test_numbers_that_are_set_stay():
     given = ("batch.micro_batch_size_samples=32", "memory.recompute=full")
     assert resolved("gpt_1b", "4090_24", 1, *given) == (32, "full")
-    assert resolved("gpt_1b", "a100_40", 1, "batch.micro_batch_size_samples=4") == (4, "selective")
+    assert resolved("gpt_1b", "a100_40", 1, "batch.micro_batch_size_samples=4") == (4, "full")
     assert resolved("gpt_1b", "a100_40", 1, "memory.recompute=full") == (16, "full")
 
 
