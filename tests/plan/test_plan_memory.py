@@ -106,7 +106,7 @@ def test_the_first_stage_of_a_pipeline_keeps_as_many_micro_batches_as_there_are_
 
 
 def test_a_small_vocabulary_puts_the_peak_into_the_backward_pass():
-    """Softmax and gradients of a large vocabulary are 10 bytes a logit; below some size a layer's gradients are larger."""
+    """Softmax and gradients take 10 bytes a logit; with a small vocabulary a layer's gradients are larger."""
     config = load_config("gpt_1b")
     losses = [estimate_memory(config, vocab, 1, 4, "none").loss for vocab in (1_000, 2_000, 32_000, 64_000)]
     assert losses[0] == losses[1] < losses[2]

@@ -85,7 +85,7 @@ def test_numbers_that_are_set_stay():
     given = ("batch.micro_batch_size_samples=32", "memory.recompute=full")
     assert resolved("gpt_1b", "4090_24", 1, *given) == (32, "full")
     assert resolved("gpt_1b", "a100_40", 1, "batch.micro_batch_size_samples=4") == (4, "full")
-    assert resolved("gpt_1b", "a100_40", 1, "memory.recompute=full") == (16, "full")
+    assert resolved("gpt_1b", "a100_40", 1, "memory.recompute=full") == (8, "full")
 
 
 def test_the_micro_batch_divides_ramp_up_and_leaves_room_for_validation():
