@@ -8,8 +8,11 @@
 """
 
 import json
+import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ from megatron_recipe.parallel import Ranks
 from megatron_recipe.run_state import RunState
 
 FORMAT = "megatron-recipe/checkpoint/2"
+TRUST_PICKLES = "NVTE_ALLOW_UNSAFE_PICKLE_EXTRA_STATE"
 
 
 @dataclass(frozen=True)
@@ -226,4 +230,23 @@ def load_checkpoint(folder: Path, training: Training, config: Config, vocab_size
     if was_distributed and not is_distributed:
         optimizer_conversion.groups_from_distributed(loaded["optimizer"])
     # no reload_model_params() after it: that would round the FP32 master weights to the model's BF16
-    training.load_state(loaded)
+    with own_pickles_are_trusted():
+        training.load_state(loaded)
+
+
+@contextmanager
+def own_pickles_are_trusted() -> Iterator[None]:
+    """Let Transformer Engine read the scaling history of FP8, which it pickles and else refuses to read.
+
+    A pickle can run code when it is read. What is read here is the run's own file, whose checksum was verified, and of
+    which torch's reader has unpickled other parts before.
+    """
+    before = os.environ.get(TRUST_PICKLES)
+    os.environ[TRUST_PICKLES] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[TRUST_PICKLES]
+        else:
+            os.environ[TRUST_PICKLES] = before

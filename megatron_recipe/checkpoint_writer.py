@@ -64,6 +64,7 @@ class CheckpointWriter:
         self.checkpoints, self.config, self.vocab_size, self.ranks = checkpoints, config, vocab_size, ranks
         self.queue = AsyncCallsQueue(persistent=False)
         self.pending: _Pending | None = None
+        _keep_results_in_a_child_that_dies_with_this_process()
         self.last_seconds = 0.0
         """Of the last save from its beginning to its last byte."""
 
@@ -87,7 +88,6 @@ class CheckpointWriter:
         if not first_ranks(shutil.disk_usage(self.checkpoints).free > needed):
             return self._gave_up(str(disk_full(folder, needed)))
         state = training.sharded_state(is_loading=False, weights_only=weights_only)
-        _keep_results_in_a_child_that_dies_with_this_process()
         request: Any = dist_checkpointing.save(state, str(hidden), async_sharded_save=True, async_strategy="mcore")
         if request.async_fn is not None:
             files = [bucket[1] for bucket in request.async_fn_args[1]]

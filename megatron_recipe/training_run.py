@@ -14,6 +14,7 @@ from megatron_recipe.checkpoint_policy import CheckpointPolicy
 from megatron_recipe.checkpoint_writer import CheckpointWriter
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
+from megatron_recipe.direct_optimizer_state import describe_states_in_place
 from megatron_recipe.errors import CheckpointError
 from megatron_recipe.loggers import RunLog, check_packages
 from megatron_recipe.mix import corpus_paths
@@ -116,6 +117,7 @@ def start(config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: paral
     vocab_size = facts[0].vocab_size
     chunks = model.build_model(config, vocab_size, ranks.device)
     updater = optimizer.build_optimizer(config, chunks)
+    describe_states_in_place(updater)
     training = Training(chunks, updater, optimizer.build_scheduler(config, updater), RunState())
     cache = run_dir / data.INDEX_CACHE
     spending = Spending(run_dir, config.budget, started)
