@@ -8,7 +8,7 @@ from megatron.core import dist_checkpointing
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from small_runs import MODEL
 
-from megatron_recipe import model, optimizer
+from megatron_recipe import model, optimizer, parallel
 from megatron_recipe.checkpoint import Training
 from megatron_recipe.config import Config
 from megatron_recipe.recipes import load_config
@@ -40,7 +40,7 @@ class DirectRun:
     def __init__(self, config: Config, device: str = "cpu", data_rank: int = 0, data_size: int = 1) -> None:
         self.config = config
         self.device = torch.device(device)
-        torch.manual_seed(config.train.seed)
+        parallel.seed_everything(config.train.seed)  # on a GPU weights come from Megatron's own generator
         self.model = model.build_model(config, VOCAB, self.device)
         self.optimizer = optimizer.build_optimizer(config, self.model)
         self.scheduler = optimizer.build_scheduler(config, self.optimizer)
