@@ -65,7 +65,7 @@ def train(
         list[str] | None, typer.Option(metavar="FIRST:STOP", help="Leave out positions of the data; may be repeated.")
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(metavar="FIRST:LAST", help="Trace these steps with torch's profiler.")
+        str | None, typer.Option(metavar="FIRST:STOP", help="Trace these steps with torch's profiler.")
     ] = None,
     gpu: Annotated[
         str | None, typer.Option(help="Choose as for this card (h100_80 …) instead of the one here.")

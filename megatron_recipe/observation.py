@@ -19,16 +19,12 @@ HOST_FIELDS = ("host_", "process_", "disk_", "shared_")
 
 
 class Observation:
-    """The observers of one rank; those that exist once are None on all ranks but the first.
+    """The observers of one rank; those that exist once are None on all ranks but the first."""
 
-    Args:
-        step: the last step that is done.
-    """
-
-    def __init__(self, config: Config, run_dir: Path, ranks: Ranks, step: int) -> None:
+    def __init__(self, config: Config, run_dir: Path, ranks: Ranks) -> None:
         self.config, self.ranks = config, ranks
         self.hang = HangWatch(run_dir, ranks.rank, config.parallel.timeout_seconds)
-        self.profiler = StepProfiler(config, run_dir, ranks, step)
+        self.profiler = StepProfiler(config, run_dir, ranks)
         self.gpu = GpuMonitor(gpu_of(ranks.device) if config.logging.gpu_readings else None)
         self.host = HostMonitor(run_dir)
         self.forward = ForwardTimer(ranks.device)
@@ -42,12 +38,15 @@ class Observation:
         self.batches = TimedIterator(batches)
         return self.batches
 
-    def step_is_done(self, step: int) -> None:
-        """Call after every step: the process lives, and the step may be one of a profile."""
+    def step_is_done(self, step: int) -> bool:
+        """Call after every step: the process lives, and the step may be one of a profile.
+
+        Returns whether a profile was begun or written, which takes seconds that are no training.
+        """
         self.hang.beat()
-        self.profiler.step(step)
         if self.messenger:
             self.messenger.beat()
+        return self.profiler.step(step)
 
     def read(self, seconds: float, tokens: int) -> dict[str, Any]:
         """Fields of a record about the interval of `seconds` and `tokens` that ends now; all ranks call it."""

@@ -1,6 +1,5 @@
-"""A look inside some steps: torch's profiler, and where the GPU's memory goes (`train --profile FIRST:LAST`)."""
+"""A look inside some steps: torch's profiler, and where the GPU's memory goes (`train --profile FIRST:STOP`)."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +8,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from megatron_recipe import console
 from megatron_recipe.config import Config
-from megatron_recipe.errors import ConfigError
 from megatron_recipe.parallel import Ranks
 
 FOLDER = "profile"
 TABLE_ROWS = 25
 MEMORY_EVENTS = 200_000
 """Allocations that a memory snapshot remembers: some steps of a 7B model."""
-RANGE = re.compile(r"\s*([0-9]+)\s*:\s*([0-9]+)\s*")
-
-
-def parse_range(text: str) -> tuple[int, int]:
-    """First and last step of `10:20`; both are profiled. ConfigError for anything else."""
-    match = RANGE.fullmatch(text)
-    if match is None:
-        raise ConfigError(f"--profile {text}: write the first and the last step with a colon, for example 10:13")
-    first, last = int(match.group(1)), int(match.group(2))
-    if not 1 <= first <= last:
-        raise ConfigError(
-            f"--profile {text}: the first step must be at least 1 and not after the last, for example 10:13"
-        )
-    return first, last
 
 
 class StepProfiler:
@@ -37,17 +21,14 @@ class StepProfiler:
 
     It leaves in RUN/profile/ a trace (opens in Perfetto or chrome://tracing), a table of what took the most time and,
     of a GPU, a snapshot of its memory (opens at pytorch.org/memory_viz). The profiled steps are slower than others.
-
-    Args:
-        step: the last step that is done.
     """
 
-    def __init__(self, config: Config, run_dir: Path, ranks: Ranks, step: int = 0) -> None:
+    def __init__(self, config: Config, run_dir: Path, ranks: Ranks) -> None:
         self.first, self.last = config.logging.profile_first_step, config.logging.profile_last_step
         self.folder, self.rank = run_dir / FOLDER, ranks.rank
         self.on_gpu = ranks.device.type == "cuda"
         self.profiler: Any = None
-        self.began = self.done = step
+        self.began = self.done = 0
         self.is_wanted = bool(self.last) and ranks.is_first
 
     def begin(self, step: int) -> None:

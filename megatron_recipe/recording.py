@@ -40,20 +40,25 @@ def record_step(run: Run, result: StepResult, speed: metrics.Speedometer) -> str
     return metrics.console_line(record, 0 if run.clock else run.config.train.steps, run.config.budget.currency)
 
 
-def draw_histograms(run: Run) -> None:
-    """Histograms of weights and gradients, if they are due; all ranks call it."""
+def draw_histograms(run: Run) -> bool:
+    """Histograms of weights and gradients, if they are due; all ranks call it. Returns whether they were."""
     every = run.config.logging.histograms_every_steps
     if not every or run.state.step % every:
-        return
+        return False
     with parameters_in_place(run.training.model):
         if run.log and run.log.tensorboard is not None:
             write_histograms(run.log.tensorboard, run.training.model, run.state.step)
+    return True
 
 
 def tell(run: Run, record: dict[str, Any]) -> None:
     """What a record gives reason to say: a slow rank, and once a day how the run stands."""
     if found := run.observation.stragglers.found:
         run.event("straggler", step=record["step"], **found)
+        run.say(
+            f"warning: rank {found['rank']} takes {found['ratio_to_median']:.1f} times as long as the others for "
+            "its own work: look at its GPU's heat and clocks (doctor), its host and its disk"
+        )
     if run.observation.messenger:
         told = ("step", "tokens", "loss", "tokens_per_second", "mfu_full", "eta_seconds", "cost_so_far")
         summary = {name: record[name] for name in told if record.get(name) is not None}

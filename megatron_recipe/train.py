@@ -90,7 +90,7 @@ def loop(run: Run, stop: StopRequest) -> None:
             spent = share if run.clock else None
             forward = run.observation.forward.timed(forward_step)
             result = train_step(run.training, batches, forward, run.guard, run.skips.ranges, config, run.ranks, spent)
-            run.observation.step_is_done(state.step)
+            profiled = run.observation.step_is_done(state.step)
             step_seconds += (time.monotonic() - began - step_seconds) * (SMOOTHING if step_seconds else 1.0)
             if result.verdict.action != "go" or not result.updated:
                 batches = heed(run, result, batches)
@@ -98,9 +98,10 @@ def loop(run: Run, stop: StopRequest) -> None:
             if is_due(state.step, config.train.log_every_steps, last) and state.step > before:
                 note = recording.record_step(run, result, speed)
             advance(state.step - before, note)
+            if profiled or recording.draw_histograms(run) or state.step <= before:
+                speed.restart(state)
             if state.step <= before:
                 continue  # rolled back
-            recording.draw_histograms(run)
             improved = False
             if is_due(state.step, config.train.validate_every_steps, last):
                 improved = recording.validate(run)

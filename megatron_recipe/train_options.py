@@ -35,7 +35,8 @@ def overrides_of(
         )
         overrides.append(f"data.skip_samples=[{ranges}]")
     if profile:
-        first, last = parse_range("--profile", profile)
+        first, stop = parse_range("--profile", profile)
+        last = stop - 1
         overrides += [f"logging.profile_first_step={first}", f"logging.profile_last_step={last}"]
     return overrides
 

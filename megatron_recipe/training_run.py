@@ -135,11 +135,12 @@ def start(config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: paral
         policy=CheckpointPolicy(config.checkpoint),
         spending=spending,
         clock=BudgetClock(config.budget, spending) if is_clocked(config.budget) else None,
-        observation=Observation(config, run_dir, ranks, step=0),
+        observation=Observation(config, run_dir, ranks),
         log=None,
         started=started,
     )
     take_up(run)
+    run.observation.profiler.begin(run.state.step)
     return run
 
 

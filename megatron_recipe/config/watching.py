@@ -24,7 +24,7 @@ class LoggingConfig(Section):
     histograms_every_steps: int = Field(default=0, ge=0)
     """Steps between histograms of weights and gradients in TensorBoard; 0 is off."""
     profile_first_step: int = Field(default=0, ge=0)
-    """First step of a torch profiler trace (`train --profile FIRST:LAST`), with a memory snapshot; 0 is none."""
+    """First step of a torch profiler trace (`train --profile FIRST:STOP`), with a memory snapshot; 0 is none."""
     profile_last_step: int = Field(default=0, ge=0)
     """Last step of that trace."""
 

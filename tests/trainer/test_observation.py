@@ -32,7 +32,7 @@ def slow_batches() -> Generator[int]:
 
 @pytest.fixture
 def observation(megatron_groups, tmp_path):
-    observation = Observation(load_config("gpt_tiny_cpu"), tmp_path, RANKS, step=0)
+    observation = Observation(load_config("gpt_tiny_cpu"), tmp_path, RANKS)
     yield observation
     observation.close()
 

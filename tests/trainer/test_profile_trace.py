@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from megatron_recipe.errors import ConfigError
 from megatron_recipe.parallel import Ranks
-from megatron_recipe.profile_trace import StepProfiler, parse_range
+from megatron_recipe.profile_trace import StepProfiler
 from megatron_recipe.recipes import load_config
 
 
@@ -72,14 +71,3 @@ def test_a_profile_that_cannot_be_written_is_a_warning(tmp_path, capsys):
     (tmp_path / "profile").write_text("a file in the folder's place")
     run_steps(tmp_path, range(1, 4), (1, 2))
     assert "no complete profile of steps 1 to 2" in capsys.readouterr().err
-
-
-def test_ranges():
-    assert parse_range("10:20") == (10, 20)
-    assert parse_range(" 3 : 3 ") == (3, 3)
-
-
-@pytest.mark.parametrize("text", ["10", "10:", ":20", "a:b", "10-20", "-1:3", "0:3", "20:10"])
-def test_what_is_no_range_is_refused_with_the_right_form(text):
-    with pytest.raises(ConfigError, match=r"--profile .*for example 10:13"):
-        parse_range(text)
