@@ -136,6 +136,8 @@ def type_words(annotation: Any) -> str:
 
 def default(field: FieldInfo) -> str:
     """A default as YAML has it; a field without one must be set, or its meaning says what it is derived from."""
+    if field.default_factory is list:
+        return "`[]`"
     if field.default is PydanticUndefined:
         return "derived" if "by default" in (field.description or "") else "must be set"
     return shown(field.default)
