@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ GB = 1e9
 
 
 def within_limit(config: Config, run_dir: Path, card: str) -> Config:
-    """`config` with the micro-batch and recompute that an earlier start on this kind of card came down to."""
+    """`config` with the micro-batch and recompute that an earlier start on this kind of card came down to.
+
+    card: name of the card that the choice is made for, the same at every start.
+    """
     limit = _read(run_dir / LIMIT)
     if limit.get("card") != card or limit.get("was") != _choice(config):
         return config
@@ -35,10 +38,11 @@ def within_limit(config: Config, run_dir: Path, card: str) -> Config:
 
 @contextmanager
 def out_of_memory_is_an_error(
-    config: Config, vocab_size: int, world_size: int, run_dir: Path, *, take_smaller: bool
+    config: Config, vocab_size: int, world_size: int, run_dir: Path, *, card: str, take_smaller: bool
 ) -> Iterator[None]:
     """Turn an out-of-memory inside the block into a MachineError with a remedy, or into a new start.
 
+    card: as `within_limit` is told it.
     take_smaller: write the next smaller choice into the run folder and start this process again (`--auto-micro-batch`).
     """
     try:
@@ -49,12 +53,12 @@ def out_of_memory_is_an_error(
         if smaller is None or not take_smaller:
             raise MachineError(message) from error
         console.warn(f"{message}; taking that")
-        card = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
         before = _read(run_dir / LIMIT)
         continues = before.get("card") == card and before.get("now") == _choice(config)
         first = before["was"] if continues else _choice(config)
         choice = {"micro_batch": smaller.batch.micro_batch, "recompute": smaller.memory.recompute}
-        write_json(run_dir / LIMIT, {"card": card, "was": first, "now": _choice(smaller), **choice})
+        with suppress(FileNotFoundError):  # ranks that run out at once write the same file: one takes the other's name
+            write_json(run_dir / LIMIT, {"card": card, "was": first, "now": _choice(smaller), **choice})
     else:
         return
     start_again(world_size)
@@ -97,7 +101,7 @@ def _with(config: Config, micro_batch: int, recompute: str) -> Config:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return {name: value[name] for name in ("card", "was", "now", "micro_batch", "recompute")}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}  # a limit that cannot be read costs one more out-of-memory
-    return value

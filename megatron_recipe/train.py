@@ -55,10 +55,13 @@ def train(config: Config, run_dir: Path, how: Start | None = None) -> StopReques
     facts = check(config, run_dir, world_size, cpu_backend.is_needed())
     vocab_size = facts[0].vocab_size
     config = choose(config, vocab_size, world_size, how.recipe, hardware)
-    config = within_limit(config, run_dir, hardware.card if hardware else "cpu")
+    card = hardware.card if hardware else "cpu"
+    config = within_limit(config, run_dir, card)
     check_config(config, facts, world_size, on_cpu=cpu_backend.is_needed())
     stop = StopRequest(started, config.train.time_limit_seconds)
-    guarded = out_of_memory_is_an_error(config, vocab_size, world_size, run_dir, take_smaller=how.auto_micro_batch)
+    guarded = out_of_memory_is_an_error(
+        config, vocab_size, world_size, run_dir, card=card, take_smaller=how.auto_micro_batch
+    )
     with (
         guarded,
         stop_on_signals(stop),
