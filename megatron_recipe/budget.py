@@ -4,6 +4,7 @@ So warm-up, plateau and decay are shares of the budget, and the last yuan buys a
 down, whatever the machine's speed was and however often it was taken away.
 """
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ WARN_AT = 0.8
 UNKNOWN_CLOSING, MOST_KEPT_BACK = 0.01, 0.1
 """Shares of the budget: what is kept back for the end while it was never measured, and at most."""
 AMOUNT = re.compile(r"\s*([0-9][0-9_,]*\.?[0-9]*(?:e[0-9]+)?)\s*([a-z¥$元]+)\s*", re.IGNORECASE)
-PRICE = re.compile(r"\s*[¥$]?\s*([0-9.]+)\s*(cny|rmb|元|usd)?\s*/\s*h(?:our)?\s*", re.IGNORECASE)
+PRICE = re.compile(r"\s*[¥$]?\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(cny|rmb|元|usd)?\s*/\s*h(?:our)?\s*", re.IGNORECASE)
 UNITS = {
     "cny": "cny",
     "rmb": "cny",
@@ -85,15 +86,16 @@ def parse_budget(text: str) -> dict[str, float | str]:
     """`3000cny`, `40h`, `90s`, `2e9tokens` as fields of the budget section."""
     match = AMOUNT.fullmatch(text)
     unit = UNITS.get(match.group(2).lower()) if match else None
-    if match is None or unit is None:
+    amount = float(match.group(1).replace(",", "").replace("_", "")) if match else 0.0
+    if unit is None or not 0 < amount < math.inf:
         raise ConfigError(f"--budget {text}: write amount and unit, for example 3000cny, 400usd, 40h or 20e9tokens")
-    return {"amount": float(match.group(1).replace(",", "").replace("_", "")), "unit": unit}
+    return {"amount": amount, "unit": unit}
 
 
 def parse_price(text: str) -> dict[str, float | str]:
     """`5/h`, `5cny/h`, `2.5usd/h` as fields of the budget section."""
     match = PRICE.fullmatch(text)
-    if match is None:
+    if match is None or not float(match.group(1)):
         raise ConfigError(f"--price {text}: write what the machine costs an hour, for example 5/h or 2.5usd/h")
     currency = "usd" if "$" in text or (match.group(2) or "").lower() == "usd" else "cny"
     return {"price_per_hour": float(match.group(1)), "currency": currency}

@@ -10,6 +10,7 @@ from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.mix import corpus_paths
+from megatron_recipe.plan.hardware import profile
 from megatron_recipe.recipes import load_config, recipe_names
 from megatron_recipe.validation import check_config
 
@@ -31,6 +32,8 @@ def train_command(
         )
     config = with_steps_of_budget(load_config(recipe or str(config_file), overrides))
     folder = run_dir or default_run_dir(recipe, config_file)
+    if gpu:
+        profile(gpu)  # a name that is not known is answered here
     facts = check_without_torch(config)
     if dry_run:
         say_plan(config, facts, folder)

@@ -8,8 +8,8 @@ import re
 from megatron_recipe.budget import parse_budget, parse_price
 from megatron_recipe.errors import ConfigError
 
-DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
-SECONDS_OF = (86_400, 3_600, 60, 1)
+DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?|(\d+)")
+SECONDS_OF = (86_400, 3_600, 60, 1, 1)
 
 
 def overrides_of(
