@@ -24,6 +24,7 @@ class Skips:
         if self.path.is_file():
             try:
                 self.entries = json.loads(self.path.read_text(encoding="utf-8"))["skips"]
+                self.ranges  # noqa: B018 - an entry without its range is found here, not in the middle of a run
             except (ValueError, KeyError, TypeError) as error:
                 raise CheckpointError(
                     f"{self.path}: damaged ({error}); it says which samples the run left out: write it anew as "

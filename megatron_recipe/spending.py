@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_recipe.config import BudgetConfig
-from megatron_recipe.errors import CheckpointError
+from megatron_recipe.errors import CheckpointError, ConfigError
 from megatron_recipe.files import write_json
 
 SPENDING = "spending.json"
@@ -23,6 +23,10 @@ class Spending:
 
     Args:
         started: `time.monotonic()` at the beginning of this process.
+
+    Raises:
+        CheckpointError: the file is damaged.
+        ConfigError: earlier instances were paid in another currency.
     """
 
     def __init__(self, run_dir: Path, budget: BudgetConfig, started: float) -> None:
@@ -34,10 +38,17 @@ class Spending:
             try:
                 kept = json.loads(self.path.read_text(encoding="utf-8"))
                 self.before, self.closing_seconds = kept["instances"], kept["closing_seconds"]
+                paid_in = {entry["currency"] for entry in self.before if entry["price_per_hour"] * entry["seconds"]}
             except (ValueError, KeyError, TypeError) as error:
                 raise CheckpointError(
                     f"{self.path}: damaged ({error}); it remembers what the run has cost: delete it to count from zero"
                 ) from error
+            if budget.price_per_hour and paid_in - {budget.currency}:
+                raise ConfigError(
+                    f"budget.currency={budget.currency}, but earlier instances of this run were paid in "
+                    f"{', '.join(paid_in)} ({self.path}), and two currencies have no sum; give the price in "
+                    f"{', '.join(paid_in)}"
+                )
         self.began = time.time() - (time.monotonic() - started)
         self.written = 0.0
 
