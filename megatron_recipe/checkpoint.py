@@ -97,8 +97,9 @@ def checkpoint_bytes(config: Config, vocab_size: int, *, weights_only: bool = Fa
 
 
 def complete_checkpoints(checkpoints: Path) -> list[Path]:
-    """Folders with a marker, oldest first."""
-    return sorted(path.parent for path in checkpoints.glob(f"step_*/{MARKER}"))
+    """Folders with a marker, oldest first; a copy under a name of the user's own is none of them."""
+    folders = (path.parent for path in checkpoints.glob(f"step_*/{MARKER}"))
+    return sorted(folder for folder in folders if folder.name.removeprefix("step_").isdecimal())
 
 
 def newest_good(checkpoints: Path, ranks: Ranks, before_step: int | None = None) -> tuple[Path | None, list[str]]:
@@ -146,8 +147,8 @@ def read_marker(folder: Path) -> dict[str, Any]:
             f"{folder}: not a complete checkpoint (no {MARKER}); checkpoints lie in runs/NAME/checkpoints/step_*"
         )
     try:
-        marker: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        marker: dict[str, Any] = {**json.loads(path.read_text(encoding="utf-8"))}
+    except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: damaged ({error}); take an older checkpoint") from error
     return marker
 

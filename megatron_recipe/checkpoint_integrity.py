@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from megatron_recipe.files import sha256_file, write_json
+from megatron_recipe.files import json_text, sha256_file, write_json
 
 MARKER = "checkpoint.json"
 INTEGRITY = "integrity.json"
@@ -44,14 +44,15 @@ def write_marker(folder: Path, facts: dict[str, Any]) -> None:
 def damage(folder: Path) -> str | None:
     """What is wrong with the files of a checkpoint, in words; None where every byte is as it was written."""
     try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        own = marker.pop(OWN_CHECKSUM, None)
-        if own != _checksum(marker):
+        written = (folder / MARKER).read_bytes()
+        marker = json.loads(written)
+        as_written = json_text(marker).encode()
+        if written != as_written or marker.pop(OWN_CHECKSUM) != _checksum(marker):
             return f"{MARKER} was changed"
         if sha256_file(folder / INTEGRITY) != marker["integrity_sha256"]:
             return f"{INTEGRITY} was changed"
         expected = json.loads((folder / INTEGRITY).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     with ThreadPoolExecutor(8) as pool:  # hashing leaves Python's lock, so that threads share the cores
         problems = pool.map(lambda name: _file_damage(folder / name, expected[name]), expected)
