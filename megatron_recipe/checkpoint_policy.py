@@ -1,8 +1,9 @@
 """When a checkpoint is saved, and which of them are kept."""
 
+import math
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ class CheckpointPolicy:
         if hour is None:
             return False
         moment = now.replace(hour=hour, minute=0, second=0, microsecond=0)
-        return self.hour_at_save < moment <= now
+        if moment > now:
+            moment -= timedelta(days=1)  # a step or a validation may last over midnight
+        return self.hour_at_save < moment
 
     def note_save(self) -> None:
         """Count minutes and hours from now on."""
@@ -71,7 +74,7 @@ def prune(checkpoints: Path, config: CheckpointConfig) -> list[Path]:
     kept = set(list(markers)[-config.keep_last :])
     kept |= {folder for folder, marker in markers.items() if marker.get("kind") == "milestone"}
     losses = {folder: marker.get("validation_loss") for folder, marker in markers.items()}
-    measured = {folder: loss for folder, loss in losses.items() if loss is not None}
+    measured = {folder: loss for folder, loss in losses.items() if loss is not None and math.isfinite(loss)}
     if config.keep_best and measured:
         kept.add(min(measured, key=lambda folder: measured[folder]))
     deleted = [folder for folder in markers if folder not in kept]
