@@ -23,14 +23,17 @@ class StopRequest:
         self.signal: signal.Signals | None = None
         self.reason: str | None = None
         self.started, self.limit_seconds = started, limit_seconds
+        self.was_interrupted = False
 
     def __bool__(self) -> bool:
         return self.reason is not None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Signal handler: note the first request; a second Ctrl-C stops at once."""
-        if self.signal is signal.SIGINT and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            if self.was_interrupted:  # by the terminal; torchrun sends a SIGTERM of its own after it
+                raise KeyboardInterrupt
+            self.was_interrupted = True
         if self.signal is None:
             console.say(
                 f"{signal.Signals(number).name}: saving a checkpoint after this step, then stopping (Ctrl-C again: now)"
