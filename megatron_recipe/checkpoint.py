@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.distributed import DistributedDataParallel
@@ -24,7 +25,7 @@ from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
 from megatron_recipe import flops, optimizer_conversion
-from megatron_recipe.agreement import first_ranks
+from megatron_recipe.agreement import agree, first_ranks
 from megatron_recipe.checkpoint_integrity import MARKER, damage
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
@@ -45,18 +46,22 @@ class Training:
     optimizer: MegatronOptimizer
     scheduler: OptimizerParamScheduler
     state: RunState
+    first_gathers: bool = False
+    """Before a save, gather the distributed optimizer's states on the first data-parallel rank alone: slower, in a
+    fraction of the host's memory (see `host_is_small`)."""
 
     def sharded_state(self, *, is_loading: bool, weights_only: bool = False) -> dict[str, Any]:
         """Megatron's description of every tensor: its global name and shape, and this rank's part of it."""
         names = ["model"] if len(self.model) == 1 else [f"model{index}" for index in range(len(self.model))]
         sharded: dict[str, Any] = {
-            name: chunk.module.sharded_state_dict(metadata=_sharding())
+            name: chunk.module.sharded_state_dict(metadata=_sharding(self.first_gathers))
             for name, chunk in zip(names, self.model, strict=True)
         }
         if weights_only:
             return sharded
         weights = sharded["model"] if len(self.model) == 1 else dict(sharded)
-        sharded["optimizer"] = self.optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=_sharding())
+        sharding = _sharding(self.first_gathers)
+        sharded["optimizer"] = self.optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=sharding)
         sharded["scheduler"] = self.scheduler.state_dict()
         sharded["run_state"] = self.state.state_dict()
         return sharded
@@ -73,11 +78,24 @@ class Training:
         self.state.load_state_dict(loaded["run_state"])
 
 
-def _sharding() -> dict[str, Any]:
+def host_is_small(config: Config, vocab_size: int) -> bool:
+    """Whether the optimizer's states, gathered on every rank, would strain this machine's memory; all ranks agree.
+
+    Megatron gathers them on each data-parallel rank before a save: 12 bytes a parameter, and as much again on the way.
+    """
+    layout = config.parallel
+    parameters = flops.parameter_count(config.model, padded_vocab_size(vocab_size, config.model))
+    on_a_rank = 2 * 12 * parameters / (layout.tensor * layout.pipeline)
+    on_this_machine = on_a_rank * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    (is_small,) = agree(float(on_this_machine > psutil.virtual_memory().available / 2))
+    return bool(is_small)
+
+
+def _sharding(first_gathers: bool) -> dict[str, Any]:
     """How states are cut: by parameter, so that any layout reads them. A fresh one each time: Megatron changes it."""
     return {
         "distrib_optim_sharding_type": "fully_reshardable",
-        "distrib_optim_fully_reshardable_mem_efficient": False,
+        "distrib_optim_fully_reshardable_mem_efficient": first_gathers,
         "chained_optim_avoid_prefix": True,
         "singleton_local_shards": False,
         "dp_cp_group": parallel_state.get_data_parallel_group(with_context_parallel=True),

@@ -50,6 +50,8 @@ class Run:
     """None on all ranks but the first."""
     started: float
     """`time.monotonic()` up to which the run's seconds are counted."""
+    saved_step: int = -1
+    """Step of the checkpoint that was saved or loaded last."""
     last_validation: dict[str, float] = field(default_factory=dict)
     """Loss of each held-out set at `validated_step`."""
     validated_step: int = -1
@@ -118,7 +120,13 @@ def start(config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: paral
     chunks = model.build_model(config, vocab_size, ranks.device)
     updater = optimizer.build_optimizer(config, chunks)
     describe_states_in_place(updater)
-    training = Training(chunks, updater, optimizer.build_scheduler(config, updater), RunState())
+    training = Training(
+        chunks,
+        updater,
+        optimizer.build_scheduler(config, updater),
+        RunState(),
+        first_gathers=checkpoint.host_is_small(config, vocab_size),
+    )
     cache = run_dir / data.INDEX_CACHE
     spending = Spending(run_dir, config.budget, started)
     run = Run(
@@ -149,6 +157,7 @@ def take_up(run: Run) -> None:
     newest, damaged = checkpoint.newest_good(run.checkpoints, run.ranks)
     if newest:
         checkpoint.load_checkpoint(newest, run.training, run.config, run.vocab_size)
+        run.saved_step = run.state.step
     new_skips = run.skips.wanted(run.config.data.skip_samples, run.state.position)
     for skip in new_skips:
         run.skips.add(skip.first, skip.stop)
