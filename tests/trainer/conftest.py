@@ -1,12 +1,15 @@
-"""Megatron inside the test's process, without leaving a trace in it."""
+"""Megatron inside the test's process, without leaving a trace in it; and a run of two processes."""
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import run, torchrun_command
+from small_runs import arguments
 from torch.overrides import _get_current_function_mode_stack, _pop_mode
 
 from megatron_recipe.config import Config
@@ -18,6 +21,19 @@ from megatron_recipe.recipes import load_config
 @pytest.fixture
 def tiny_config() -> Config:
     return load_config("gpt_tiny_cpu")
+
+
+@pytest.fixture(scope="session")
+def two_process_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight steps by two data-parallel processes, with a checkpoint after the fourth.
+
+    No validation stands before that save: with the distributed optimizer, weights are still to be gathered then.
+    """
+    folder = tmp_path_factory.mktemp("two_processes") / "run"
+    overrides = ("train.stop_at_step=8", "checkpoint.save_every_steps=4")
+    result = run(torchrun_command(2, arguments(dataset, folder, *overrides)), folder.parent)
+    assert result.returncode == 0, result.stderr
+    return folder
 
 
 @contextmanager
