@@ -120,6 +120,8 @@ def note_saved(run: Run, saved: Saved | None) -> None:
             f"warning: no checkpoint of step {saved.step}: {saved.problem}; training goes on, the older ones are whole"
         )
         return
+    if saved.kind != "weights":
+        run.saved_step = saved.step
     run.event(
         "checkpoint_saved",
         step=saved.step,

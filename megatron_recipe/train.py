@@ -10,7 +10,6 @@ from pathlib import Path
 
 from megatron_recipe import console, cpu_backend, data, metrics, parallel, recording, rollback
 from megatron_recipe.agreement import agree
-from megatron_recipe.checkpoint import step_folder
 from megatron_recipe.config import Config
 from megatron_recipe.forward_step import forward_step
 from megatron_recipe.host_monitor import TimedIterator
@@ -30,6 +29,9 @@ SMOOTHING = 0.1
 """Weight of the newest step in the mean time of a step."""
 TIME_LIMIT_PATIENCE = 2.0
 """Times what the last save and validation took: a limit that kills is not to be met in the middle of a save."""
+FIRST_SAVE_SECONDS = 60.0
+"""Kept back of the time limit, but not more than half of it, while this process has not saved: its first save is the
+slowest, and was not measured yet."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,15 @@ def consult_clocks(run: Run, stop: StopRequest, step_seconds: float) -> tuple[fl
         if run.clock:
             share = run.clock.share(step_seconds)
             warn_of_budget(run)
-    stop.look_at_clock(TIME_LIMIT_PATIENCE * closing + step_seconds)
+    stop.look_at_clock(reserve_seconds(run, closing) + step_seconds)
     share, must_stop, save_by_clock = agree(share, float(bool(stop)), save_by_clock)
     return share, bool(must_stop), bool(save_by_clock)
+
+
+def reserve_seconds(run: Run, closing: float) -> float:
+    """What is kept back of the time limit for the save at its end. `closing`: what the last one took."""
+    unknown = 0.0 if run.writer.last_seconds else min(FIRST_SAVE_SECONDS, run.config.train.time_limit_seconds / 2)
+    return max(TIME_LIMIT_PATIENCE * closing, unknown)
 
 
 def warn_of_budget(run: Run) -> None:
@@ -200,6 +208,7 @@ def go_back(run: Run, verdict: Verdict, batches: Batches) -> Batches:
     with run.observation.long_work(), parameters_in_place(run.training.model):
         facts = rollback.roll_back(folder, run.training, run.skips, verdict, config, run.vocab_size, run.ranks)
     run.event("rollback", **facts)
+    run.saved_step = run.state.step
     if run.log:
         run.log.rewind(run.state.step)
     run.say(
@@ -215,8 +224,9 @@ def finish(run: Run, stop: StopRequest) -> None:
     recording.wait_for_save(run)
     if not stop and run.validated_step != run.state.step:
         recording.validate(run)
-    if not step_folder(run.checkpoints, run.state.step).is_dir():
+    if run.saved_step != run.state.step:
         recording.save_and_wait(run, "last")
+    run.spending.closing_seconds = run.writer.last_seconds + run.validation_seconds or run.spending.closing_seconds
     run.mark_time()
     how = "stopped" if stop else "end"
     run.event(how, step=run.state.step, reason=stop.reason, seconds=round(run.state.seconds, 3))
