@@ -43,17 +43,19 @@ def write_marker(folder: Path, facts: dict[str, Any]) -> None:
 
 def damage(folder: Path) -> str | None:
     """What is wrong with the files of a checkpoint, in words; None where every byte is as it was written."""
+    reading = MARKER
     try:
         written = (folder / MARKER).read_bytes()
         marker = json.loads(written)
         as_written = json_text(marker).encode()
         if written != as_written or marker.pop(OWN_CHECKSUM) != _checksum(marker):
             return f"{MARKER} was changed"
+        reading = INTEGRITY
         if sha256_file(folder / INTEGRITY) != marker["integrity_sha256"]:
             return f"{INTEGRITY} was changed"
         expected = json.loads((folder / INTEGRITY).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return f"{reading}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     with ThreadPoolExecutor(8) as pool:  # hashing leaves Python's lock, so that threads share the cores
         problems = pool.map(lambda name: _file_damage(folder / name, expected[name]), expected)
     found = [problem for problem in problems if problem]
