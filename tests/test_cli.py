@@ -54,6 +54,49 @@ def test_a_missing_dataset_is_named_with_the_command_that_makes_one(tmp_path, dr
     assert list(tmp_path.iterdir()) == []
 
 
+WRONG_OPTIONS = {
+    "--budget 3apples": ["--budget 3apples: write amount and unit, for example 3000cny"],
+    "--price free": ["--price free: write what the machine costs an hour, for example 5/h"],
+    "--time-limit soon": ["--time-limit soon: write a duration, for example 23h30m"],
+    "--skip-samples 9:3": ["--skip-samples 9:3: write it as FIRST:STOP with FIRST below STOP"],
+    "--profile 7": ["--profile 7: write it as FIRST:STOP"],
+    "--gpu h1000": ["--gpu h1000: unknown card (did you mean 'h100_80'?)", "known: a100_40"],
+    "--budget 3000cny": ["budget.amount=3000 cny needs budget.price_per_hour", "--price 5/h"],
+}
+
+
+def test_wrong_options_are_one_message_each_before_torch_is_loaded(dataset, tmp_path):
+    """All in one process, which ends by saying what it has loaded; each is what `main` would have ended with."""
+    code = (
+        "import sys\nfrom megatron_recipe.cli import main\n"
+        "train = ['megatron-recipe', 'train', 'gpt_tiny_cpu', '--set', f'data.datasets={sys.argv[1]}']\n"
+        "for words in sys.argv[2:]:\n"
+        "    for dry_run in ([], ['--dry-run']):\n"
+        "        sys.argv = [*train, *words.split(), *dry_run]\n"
+        "        try:\n            main()\n"
+        "        except SystemExit as end:\n            print(end.code)\n"
+        "print({'torch', 'megatron', 'datatrove'} & set(sys.modules))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(dataset), *WRONG_OPTIONS],
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert found.stdout.split("\n") == [*[str(USER_ERROR)] * 2 * len(WRONG_OPTIONS), "set()", ""], found
+    assert "Traceback" not in found.stderr
+    messages = found.stderr.splitlines()
+    assert len(messages) == 2 * len(WRONG_OPTIONS), found.stderr
+    for number, parts in enumerate(WRONG_OPTIONS.values()):
+        for message in messages[2 * number : 2 * number + 2]:
+            assert message.startswith("error: ") and all(part in message for part in parts), message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_option_ends_the_command_with_its_message(tmp_path):
+    message = refused("train", "gpt_tiny_cpu", "--time-limit", "soon", cwd=tmp_path)
+    assert message.startswith("--time-limit soon: write a duration")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_recipe_at_all(tmp_path):
     assert "known recipes: gpt_100m" in refused("train", cwd=tmp_path)
 
