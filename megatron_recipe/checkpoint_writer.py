@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -176,8 +177,9 @@ def _write_and_hash(write: Callable[..., None], folder: Path, files: list[str], 
     """In the forked process: write this rank's files, then hash them."""
     serve_parent_only()
     write(*args)
-    if all((folder / name).is_file() for name in files):
-        hash_files(folder, files, rank)
+    with suppress(MachineError):  # a full disk fails the save elsewhere: in write, or where checksums are gathered
+        if all((folder / name).is_file() for name in files):
+            hash_files(folder, files, rank)
 
 
 def _keep_results_in_a_child_that_dies_with_this_process() -> None:

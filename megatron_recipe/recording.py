@@ -89,8 +89,11 @@ def validate(run: Run) -> bool:
     return True
 
 
-def save(run: Run, kind: str) -> None:
-    """Begin to save a checkpoint; the one before it is waited for, if it is not done."""
+def save(run: Run, kind: str) -> Saved | None:
+    """Begin to save a checkpoint; the one before it is waited for, if it is not done.
+
+    Returns what became of it where that is known at once: the disk has no room, or saves are not asynchronous.
+    """
     wait_for_save(run)
     run.mark_time()
     facts = marker_facts(run.config, run.vocab_size, run.facts)
@@ -100,6 +103,7 @@ def save(run: Run, kind: str) -> None:
         saved = run.writer.begin(run.training, kind, facts)
     note_saved(run, saved)
     run.policy.note_save()
+    return saved
 
 
 def wait_for_save(run: Run) -> Saved | None:
@@ -137,7 +141,6 @@ def note_saved(run: Run, saved: Saved | None) -> None:
 
 def save_and_wait(run: Run, kind: str) -> None:
     """The last save of a process, which has to be there before it ends. Raises MachineError where it cannot be."""
-    save(run, kind)
-    saved = wait_for_save(run)
+    saved = save(run, kind) or wait_for_save(run)
     if saved is not None and saved.problem:
         raise MachineError(f"the last checkpoint could not be saved: {saved.problem}")
