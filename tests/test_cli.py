@@ -21,6 +21,7 @@ from megatron_recipe.checkpoint import complete_checkpoints
 from megatron_recipe.cli import app
 from megatron_recipe.errors import MachineError
 from megatron_recipe.files import atomic_file, atomic_folder
+from megatron_recipe.recipes import recipe_names
 
 USER_ERROR = 2
 
@@ -37,7 +38,7 @@ def refused(*command: object, cwd: Path) -> str:
 
 def test_an_unknown_recipe_lists_the_known(tmp_path):
     message = refused("train", "gpt_2b", cwd=tmp_path)
-    assert "unknown recipe 'gpt_2b'" in message and "gpt_100m, gpt_1b, gpt_tiny_cpu" in message
+    assert "unknown recipe 'gpt_2b'" in message and f"known: {', '.join(recipe_names())}" in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,7 +99,7 @@ def test_a_wrong_option_ends_the_command_with_its_message(tmp_path):
 
 
 def test_no_recipe_at_all(tmp_path):
-    assert "known recipes: gpt_100m" in refused("train", cwd=tmp_path)
+    assert f"known recipes: {recipe_names()[0]}" in refused("train", cwd=tmp_path)
 
 
 def prepare(source: Path, *options: object) -> list[object]:
