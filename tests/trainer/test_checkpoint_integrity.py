@@ -126,10 +126,16 @@ def test_the_same_values_written_otherwise_are_damage(checkpoint):
     assert damage(checkpoint) == f"{MARKER} was changed"
 
 
-@pytest.mark.parametrize("content", ["[]", "[1]", "7", "null", '"text"', "{}", '{"sha256": "x"}'])
+@pytest.mark.parametrize("content", ["[]", "[\n 1\n]", "7", "null", '"text"', "{}", '{\n "sha256": "x"\n}'])
 def test_a_marker_that_is_none_is_damage(checkpoint, content):
-    (checkpoint / MARKER).write_text(content, encoding="utf-8")
-    assert damage(checkpoint)
+    for end in ("\n", ""):  # with the end of line it is text as this project writes it
+        (checkpoint / MARKER).write_text(content + end, encoding="utf-8")
+        assert (damage(checkpoint) or "").startswith(MARKER)
+
+
+def test_what_cannot_be_read_is_told_by_its_name(checkpoint):
+    (checkpoint / INTEGRITY).unlink()
+    assert (damage(checkpoint) or "").startswith(f"{INTEGRITY}: FileNotFoundError")
 
 
 def test_a_changed_fact_of_the_marker_is_found(checkpoint):
