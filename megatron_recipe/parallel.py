@@ -56,7 +56,9 @@ def process_groups(config: Config, folder: Path | None = None) -> Iterator[Ranks
     world_size = world_size_from_environment()
     timeout = timedelta(seconds=config.parallel.timeout_seconds)
     if world_size > 1:
-        dist.init_process_group(backend, timeout=timeout)
+        store, rank, _ = next(dist.rendezvous("env://", timeout=timeout))
+        store = dist.PrefixStore(attempt_name(world_size), store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     else:
         # a store in memory: a single process needs no port, so two runs on one machine never meet
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
@@ -79,6 +81,17 @@ def process_groups(config: Config, folder: Path | None = None) -> Iterator[Ranks
     finally:
         parallel_state.destroy_model_parallel()
         dist.destroy_process_group()
+
+
+def attempt_name(world_size: int) -> str:
+    """A name in torchrun's store that an earlier attempt did not use.
+
+    After a restart torchrun hands out the same store, where the addresses of the dead processes still stand, and gloo
+    would wait for them forever. Only where all processes are of one torchrun do they know a number of the attempt: on
+    several machines set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, and each attempt has a store of its own.
+    """
+    alone = os.environ.get("LOCAL_WORLD_SIZE") == str(world_size)
+    return f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') if alone else 0}"
 
 
 def end_hung_collectives(folder: Path | None) -> None:
