@@ -123,6 +123,13 @@ def test_an_out_of_memory_on_another_card_begins_anew(tmp_path, started):
     assert choice(within_limit(configured(8), tmp_path, "RTX")) == (8, "none")
 
 
+def test_an_out_of_memory_of_another_choice_begins_anew(tmp_path, started):
+    run_out(configured(8), tmp_path)
+    run_out(configured(2), tmp_path)
+    assert choice(within_limit(configured(2), tmp_path, CARD)) == (1, "none")
+    assert choice(within_limit(configured(8), tmp_path, CARD)) == (8, "none")
+
+
 def test_without_a_limit_the_configuration_stays(tmp_path):
     assert within_limit(configured(), tmp_path, CARD) == configured()
 
