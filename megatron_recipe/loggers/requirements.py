@@ -13,6 +13,13 @@ from megatron_recipe.errors import MachineError
 WANDB_ADDRESS = "https://api.wandb.ai"
 
 
+INSTALLING = {
+    "wandb": "pip install 'megatron-recipe[tracking]'",
+    # its requirements lower protobuf beyond what sentencepiece's own files, and so exports, can be read with
+    "swanlab": "pip install swanlab==0.10.3 && pip install protobuf==7.36.2",
+}
+
+
 def wandb_address(environment: Mapping[str, str]) -> str:
     """Where W&B answers: its own service, or the server named by WANDB_BASE_URL."""
     return environment.get("WANDB_BASE_URL", WANDB_ADDRESS).rstrip("/")
@@ -25,7 +32,7 @@ def check_packages(config: Config) -> None:
         if value != "off" and find_spec(package) is None:
             raise MachineError(
                 f"logging.{package}={value} needs the package {package}, which is not installed; "
-                f"run: pip install 'megatron-recipe[tracking]', or set logging.{package}=off"
+                f"run: {INSTALLING[package]}, or set logging.{package}=off"
             )
 
 

@@ -22,7 +22,7 @@ from megatron_recipe.recipes import load_config
 from megatron_recipe.sync_command import sync_command
 
 needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed (extra `tracking`)")
-needs_swanlab = pytest.mark.skipif(find_spec("swanlab") is None, reason="swanlab is not installed (extra `tracking`)")
+needs_swanlab = pytest.mark.skipif(find_spec("swanlab") is None, reason="swanlab is not installed")
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 NOWHERE = "http://127.0.0.1:9"  # the discard port, which nothing listens on
