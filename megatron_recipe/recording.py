@@ -1,5 +1,6 @@
 """What is written down while a run trains: records of steps, validation losses, what became of checkpoints."""
 
+import math
 import time
 from typing import Any
 
@@ -83,10 +84,15 @@ def validate(run: Run) -> bool:
         )
     run.validated_step, run.validation_seconds = state.step, time.monotonic() - began
     own = run.last_validation.get("validation")
-    if own is None or (state.best_loss is not None and own >= state.best_loss):
+    if not improves(own, state.best_loss):
         return False
     state.best_loss = own
     return True
+
+
+def improves(loss: float | None, best: float | None) -> bool:
+    """Whether a held-out loss is the best so far; one that is no number never is."""
+    return loss is not None and math.isfinite(loss) and (best is None or loss < best)
 
 
 def save(run: Run, kind: str) -> Saved | None:

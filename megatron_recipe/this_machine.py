@@ -1,6 +1,7 @@
 """The card that each rank of a run has, and the choices that follow from it."""
 
 import os
+from dataclasses import replace
 
 import torch
 
@@ -24,7 +25,7 @@ def hardware_here(as_if: str | None = None) -> Hardware | None:
         wanted = profile(as_if)
         share = min(1.0, wanted.memory_bytes / properties.total_memory)
         torch.cuda.set_per_process_memory_fraction(share, index)
-        return wanted
+        return replace(wanted, memory_bytes=min(wanted.memory_bytes, properties.total_memory))
     capability = (properties.major, properties.minor)
     known = hardware_for(properties.name, properties.total_memory, capability)
     return known or unknown_hardware(properties.name, properties.total_memory, capability)

@@ -164,6 +164,12 @@ def _device_problems(config: Config, on_cpu: bool) -> Iterator[str]:
 
 def _data_problems(config: Config, facts: list[DatasetFacts], held_out: Sequence[DatasetFacts]) -> Iterator[str]:
     length = config.model.sequence_length_tokens
+    for one in config.data.skip_samples:
+        if one.first >= one.stop:
+            yield (
+                f"data.skip_samples={one.first}:{one.stop} leaves out nothing: first must be below stop, the position "
+                f"that is trained on again; use {one.stop}:{one.first}, or remove it"
+            )
     if config.data.mask_between_documents and config.parallel.context > 1:
         yield (
             f"data.mask_between_documents=true cannot be split over parallel.context={config.parallel.context}; "

@@ -4,6 +4,11 @@ FP8 = ("precision.dtype=bf16", "precision.fp8=delayed")
 
 # overrides of gpt_tiny_cpu, processes, what the message must say
 BROKEN = {
+    "a stretch that leaves out nothing": (
+        ["data.skip_samples=[{first: 9, stop: 3}]"],
+        1,
+        ["data.skip_samples=9:3", "below stop", "use 3:9"],
+    ),
     "groups divide heads": (["model.num_kv_groups=3"], 1, ["model.num_kv_groups=3", "model.num_heads=4", "1, 2, 4"]),
     "RoPE turns pairs": (["model.head_dim=33"], 1, ["model.head_dim=33", "even", "use 34"]),
     "processes for the layout": (
