@@ -222,12 +222,14 @@ def go_back(run: Run, verdict: Verdict, batches: Batches) -> Batches:
 def finish(run: Run, stop: StopRequest) -> None:
     """Validate and save what the loop has not, and say how it ended."""
     recording.wait_for_save(run)
-    if not stop and run.validated_step != run.state.step:
+    (asked,) = agree(float(bool(stop)))  # a signal, and the time limit, may reach one rank alone
+    is_stopped, reason = bool(asked), stop.reason or ("a request to another rank" if asked else None)
+    if not is_stopped and run.validated_step != run.state.step:
         recording.validate(run)
     if run.saved_step != run.state.step:
         recording.save_and_wait(run, "last")
     run.spending.closing_seconds = run.writer.last_seconds + run.validation_seconds or run.spending.closing_seconds
     run.mark_time()
-    how = "stopped" if stop else "end"
-    run.event(how, step=run.state.step, reason=stop.reason, seconds=round(run.state.seconds, 3))
-    run.say(f"{'stopped' if stop else 'done'} at step {run.state.step} of {run.config.train.steps}: {run.folder}")
+    how = "stopped" if is_stopped else "end"
+    run.event(how, step=run.state.step, reason=reason, seconds=round(run.state.seconds, 3))
+    run.say(f"{'stopped' if is_stopped else 'done'} at step {run.state.step} of {run.config.train.steps}: {run.folder}")
