@@ -108,7 +108,8 @@ def save(run: Run, kind: str) -> Saved | None:
     with run.observation.long_work(), parameters_in_place(run.training.model):
         saved = run.writer.begin(run.training, kind, facts)
     note_saved(run, saved)
-    run.policy.note_save()
+    if kind != "weights":  # from which no run goes on: they don't put off the next whole one
+        run.policy.note_save()
     return saved
 
 

@@ -62,7 +62,8 @@ def roll_back(
             if step_of(later) > step_of(folder):
                 delete_checkpoint(later)
         for weights in folder.parent.glob("weights_*"):
-            if int(weights.name.removeprefix("weights_")) > step_of(folder):
+            number = weights.name.removeprefix("weights_")  # a copy under a name of the user's own has none
+            if number.isdecimal() and int(number) > step_of(folder):
                 shutil.rmtree(weights)
     barrier()
     load_checkpoint(folder, training, config, vocab_size)
