@@ -14,7 +14,7 @@ from megatron_recipe import flops
 from megatron_recipe.batch_schedule import total_samples
 from megatron_recipe.budget import is_clocked
 from megatron_recipe.config import Config
-from megatron_recipe.errors import ConfigError, DataError
+from megatron_recipe.errors import ConfigError, DataError, MachineError
 from megatron_recipe.files import held_alone, write_json
 from megatron_recipe.flops import padded_vocab_size
 from megatron_recipe.metrics import device_name
@@ -90,6 +90,10 @@ def held_by_first_rank(run_dir: Path) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
+            except OSError as error:
+                raise MachineError(
+                    f"--run-dir {run_dir}: cannot be written ({error.strerror}); name a folder that you may write to"
+                ) from error
         yield
 
 
