@@ -41,6 +41,16 @@ def write_marker(folder: Path, facts: dict[str, Any]) -> None:
     write_json(folder / MARKER, {**marker, OWN_CHECKSUM: _checksum(marker)})
 
 
+def marker_is_whole(folder: Path) -> bool:
+    """Whether the marker is as it was written, to its last byte; what it says may be believed only then."""
+    try:
+        written = (folder / MARKER).read_bytes()
+        marker = json.loads(written)
+        return bool(written == json_text(marker).encode() and marker.pop(OWN_CHECKSUM) == _checksum(marker))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+
+
 def damage(folder: Path) -> str | None:
     """What is wrong with the files of a checkpoint, in words; None where every byte is as it was written."""
     reading = MARKER

@@ -10,12 +10,12 @@ from typing import Any
 from megatron_recipe import checkpoint, console, data, model, optimizer, parallel, run_folder
 from megatron_recipe.budget import BudgetClock, is_clocked
 from megatron_recipe.checkpoint import Training
+from megatron_recipe.checkpoint_integrity import marker_is_whole
 from megatron_recipe.checkpoint_policy import CheckpointPolicy
 from megatron_recipe.checkpoint_writer import CheckpointWriter
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
 from megatron_recipe.direct_optimizer_state import describe_states_in_place
-from megatron_recipe.errors import CheckpointError
 from megatron_recipe.loggers import RunLog, check_packages
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.observation import Observation
@@ -101,10 +101,9 @@ def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[
     check_config(config, facts, world_size, on_cpu, held_out)
     check_packages(config)
     for folder in reversed(checkpoint.complete_checkpoints(run_dir / "checkpoints")):
-        try:
-            marker = checkpoint.read_marker(folder)
-        except CheckpointError:
+        if not marker_is_whole(folder):
             continue  # damaged: an older one will be taken
+        marker = checkpoint.read_marker(folder)
         checkpoint.check_architecture(folder, config, facts[0].vocab_size)
         checksums = checkpoint.data_facts(facts)
         checkpoint.check_data(folder, checksums)
