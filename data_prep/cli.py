@@ -175,7 +175,7 @@ def who(
     samples: Annotated[int, typer.Option(min=0, help="Samples to show; 0 for the whole batch.")] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show which documents a step was trained on. Changes nothing of the run, so it has no --dry-run."""
+    """Show which documents a step was trained on. Changes nothing, so it has no --dry-run."""
     from megatron_recipe.data_who import who_command
 
     who_command(run, step, samples, as_json)

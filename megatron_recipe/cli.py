@@ -150,7 +150,7 @@ def watch(
 
 @app.command()
 def sync(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Upload what a run kept offline for W&B. It changes nothing here, so it has no --dry-run."""
+    """Upload what a run kept offline for W&B. Changes nothing, so it has no --dry-run."""
     from megatron_recipe.sync_command import sync_command
 
     raise typer.Exit(sync_command(run))

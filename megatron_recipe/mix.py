@@ -10,8 +10,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from megatron_recipe.batch_schedule import samples_before
 from megatron_recipe.config import Config, DatasetWeight
 
@@ -37,6 +35,8 @@ class Blend:
     """
 
     def __init__(self, weights: Sequence[float]) -> None:
+        import numpy as np  # here: rules on phases are checked without it, at once
+
         self.shares = np.array(weights, dtype=np.float64) / sum(weights)
         self._which = np.zeros(0, dtype=np.int16)
         self._number = np.zeros(0, dtype=np.int64)
@@ -53,11 +53,14 @@ class Blend:
         if len(self.shares) == 1:
             return [samples]
         self._grow(samples)
+        import numpy as np
+
         return np.bincount(self._which[:samples], minlength=len(self.shares)).tolist()
 
     def _grow(self, samples: int) -> None:
         if samples <= len(self._which):
             return
+        import numpy as np
         from megatron.core.datasets import helpers  # seconds of loading, for what needs no more than arithmetic above
 
         size = max(samples, 2 * len(self._which), SMALLEST_BLEND)

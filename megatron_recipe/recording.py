@@ -95,9 +95,10 @@ def improves(loss: float | None, best: float | None) -> bool:
     return loss is not None and math.isfinite(loss) and (best is None or loss < best)
 
 
-def save(run: Run, kind: str) -> Saved | None:
+def save(run: Run, kind: str, *, is_last: bool = False) -> Saved | None:
     """Begin to save a checkpoint; the one before it is waited for, if it is not done.
 
+    is_last: the process ends after it, so that a failure is an error and no warning.
     Returns what became of it where that is known at once: the disk has no room, or saves are not asynchronous.
     """
     wait_for_save(run)
@@ -107,29 +108,31 @@ def save(run: Run, kind: str) -> Saved | None:
         facts["validation_loss"] = run.last_validation.get("validation")
     with run.observation.long_work(), parameters_in_place(run.training.model):
         saved = run.writer.begin(run.training, kind, facts)
-    note_saved(run, saved)
+    note_saved(run, saved, is_last=is_last)
     if kind != "weights":  # from which no run goes on: they don't put off the next whole one
         run.policy.note_save()
     return saved
 
 
-def wait_for_save(run: Run) -> Saved | None:
+def wait_for_save(run: Run, *, is_last: bool = False) -> Saved | None:
     """Wait for the save that goes on, if one does, and write down what became of it."""
     with run.observation.long_work():
         saved = run.writer.wait()
-    note_saved(run, saved)
+    note_saved(run, saved, is_last=is_last)
     return saved
 
 
-def note_saved(run: Run, saved: Saved | None) -> None:
+def note_saved(run: Run, saved: Saved | None, *, is_last: bool = False) -> None:
     """Write down what became of a save, and delete what is no longer kept. A run goes on without a checkpoint."""
     if saved is None:
         return
     if saved.problem:
         run.event("checkpoint_failed", step=saved.step, reason=saved.problem)
-        run.say(
-            f"warning: no checkpoint of step {saved.step}: {saved.problem}; training goes on, the older ones are whole"
-        )
+        if not is_last:
+            run.say(
+                f"warning: no checkpoint of step {saved.step}: {saved.problem}; training goes on, the older ones are "
+                "whole"
+            )
         return
     if saved.kind != "weights":
         run.saved_step = saved.step
@@ -148,6 +151,6 @@ def note_saved(run: Run, saved: Saved | None) -> None:
 
 def save_and_wait(run: Run, kind: str) -> None:
     """The last save of a process, which has to be there before it ends. Raises MachineError where it cannot be."""
-    saved = save(run, kind) or wait_for_save(run)
+    saved = save(run, kind, is_last=True) or wait_for_save(run, is_last=True)
     if saved is not None and saved.problem:
         raise MachineError(f"the last checkpoint could not be saved: {saved.problem}")

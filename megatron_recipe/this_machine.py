@@ -34,7 +34,8 @@ def hardware_here(as_if: str | None = None) -> Hardware | None:
 def choose(config: Config, vocab_size: int, world_size: int, recipe: str | None, hardware: Hardware | None) -> Config:
     """`auto` as numbers, said once. Raises ConfigError where nothing fits, or the card lacks the precision."""
     chosen = resolve(config, vocab_size, hardware if torch.cuda.is_available() else None, world_size, recipe)
-    if chosen != config and os.environ.get("RANK", "0") == "0":
+    is_choice = config.batch.micro_batch_size_samples == "auto"
+    if is_choice and os.environ.get("RANK", "0") == "0":
         card = hardware.card if hardware else "the CPU"
         console.say(f"for {card}: micro-batch {chosen.batch.micro_batch}, recompute {chosen.memory.recompute}")
     return chosen

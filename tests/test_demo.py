@@ -152,7 +152,7 @@ def test_the_line_about_training_needs_no_validation(tmp_path, monkeypatch):
     from megatron_recipe.demo import train_step
     from megatron_recipe.preemption import StopRequest
 
-    monkeypatch.setattr(train, "train", lambda config, run_dir: StopRequest())
+    monkeypatch.setattr(train, "train", lambda config, run_dir: StopRequest(0.0, 0.0))
     record = {"kind": "train", "step": 1, "tokens": 4096, "seconds": 2.4, "loss": 8.316}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
     assert train_step(SimpleNamespace(config=None, run_dir=tmp_path)) == (
