@@ -199,7 +199,8 @@ def go_back(run: Run, verdict: Verdict, batches: Batches) -> Batches:
         error = rollback.give_up(run.folder, verdict, step, attempts, config)
         run.event("diagnosis", step=step, message=str(error))
         raise error
-    folder = rollback.target_of(run.checkpoints, attempts, step, config, run.ranks)
+    with run.observation.long_work():
+        folder = rollback.target_of(run.checkpoints, attempts, step, config, run.ranks)
     if folder is None:
         run.event("update_skipped", step=step, reason="no checkpoint to go back to yet")
         run.say("no checkpoint to go back to yet: the update is left out")
