@@ -20,28 +20,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults import environment, make_dataset
+from benchmarks.faults import MODEL, environment, make_dataset
 
 SETTINGS = (
-    "model.num_layers=2",
-    "model.hidden_size=64",
-    "model.ffn_hidden_size=96",
-    "model.num_heads=4",
-    "model.num_kv_groups=2",
-    "model.head_dim=16",
-    "model.sequence_length_tokens=64",
+    *MODEL,
     "batch.global_batch_size_samples=16",
-    "batch.micro_batch_size_samples=8",
-    "train.log_every_steps=1",
-    "train.validate_every_steps=0",
     "train.validation_samples=64",
     "checkpoint.save_every_steps=20",
-    "checkpoint.keep_last=3",
     "stability.window_steps=32",
     "stability.skip_past_steps=4",
-    "logging.tensorboard=false",
 )
-BATCH, LENGTH = 16, 64
+BATCH = 16
 GUARD_OFF = ("stability.on_nan=log", "stability.on_loss_spike=log", "stability.on_grad_spike=log")
 TOLERANCE = 0.01
 

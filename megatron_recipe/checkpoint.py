@@ -29,6 +29,7 @@ from megatron_recipe.agreement import agree, first_ranks
 from megatron_recipe.checkpoint_integrity import MARKER, damage
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
+from megatron_recipe.environment import environment_variable
 from megatron_recipe.errors import CheckpointError
 from megatron_recipe.flops import padded_vocab_size
 from megatron_recipe.parallel import Ranks
@@ -260,12 +261,5 @@ def own_pickles_are_trusted() -> Iterator[None]:
     A pickle can run code when it is read. What is read here is the run's own file, whose checksum was verified, and of
     which torch's reader has unpickled other parts before.
     """
-    before = os.environ.get(TRUST_PICKLES)
-    os.environ[TRUST_PICKLES] = "1"
-    try:
+    with environment_variable(TRUST_PICKLES, "1"):
         yield
-    finally:
-        if before is None:
-            del os.environ[TRUST_PICKLES]
-        else:
-            os.environ[TRUST_PICKLES] = before

@@ -1,6 +1,5 @@
 """Trains or loads each tokenizer and measures it on the same held-out text."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from data_prep.tokenizers.hugging_face import UNKNOWN_TOKEN
 from data_prep.tokenizers.load import load_reference
 from data_prep.tokenizers.sentencepiece_tokenizer import UNKNOWN_PIECE
 from megatron_recipe import console
+from megatron_recipe.environment import environment_variable
 from megatron_recipe.errors import DataError
 from megatron_recipe.files import atomic_file
 
@@ -168,13 +168,5 @@ def _speed(encoder: FastEncoder, texts: Texts) -> float:
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Keeps Hugging Face tokenizers to one thread, as the workers of `data prepare` are."""
-    name = "TOKENIZERS_PARALLELISM"
-    before = os.environ.get(name)
-    os.environ[name] = "false"
-    try:
+    with environment_variable("TOKENIZERS_PARALLELISM", "false"):
         yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
