@@ -5,8 +5,25 @@ from pydantic import Field
 from megatron_recipe.settings import Section
 
 
+class RopeScalingConfig(Section):
+    """Llama 3's scaling of the rotary frequencies, by which a model trained on short texts reads longer ones.
+
+    Frequencies that turn less than `low_frequency_factor` times in `original_length_tokens` are divided by `factor`,
+    those that turn more than `high_frequency_factor` times stay, and between the two it goes over smoothly.
+    """
+
+    factor: float = Field(default=1.0, ge=1)
+    """What slow frequencies are divided by; 1 is off, and the other fields are then not read."""
+    low_frequency_factor: float = Field(default=1.0, gt=0)
+    """Turns in the original length below which a frequency is slow."""
+    high_frequency_factor: float = Field(default=4.0, gt=0)
+    """Turns in the original length above which a frequency stays as it is."""
+    original_length_tokens: int = Field(default=8192, gt=0)
+    """Length of the texts before the extension."""
+
+
 class ModelConfig(Section):
-    """A Llama-like decoder: RoPE, RMSNorm, SwiGLU, grouped-query attention, no biases."""
+    """A Llama-like decoder: RoPE, RMSNorm, SwiGLU, grouped-query attention."""
 
     num_layers: int = Field(gt=0)
     """Transformer layers."""
@@ -24,10 +41,13 @@ class ModelConfig(Section):
     """Tokens of one training sample."""
     rope_theta: float = Field(default=10_000.0, gt=0)
     """Base of the rotary position frequencies."""
+    rope_scaling: RopeScalingConfig = RopeScalingConfig()
     norm_epsilon: float = Field(default=1e-5, gt=0)
     """Added to the mean square in RMSNorm."""
     qk_norm: bool = False
     """RMSNorm of queries and keys in each head, against exploding attention logits."""
+    qkv_bias: bool = False
+    """Add a bias to queries, keys and values, as Qwen 2 does; the other matrices have none. Not with `qk_norm`."""
     tied_embeddings: bool = True
     """Share the input embedding with the output layer: saves vocabulary × hidden_size parameters."""
     init_std: float = Field(default=0.02, gt=0)

@@ -31,6 +31,7 @@ def shapes(draw: st.DrawFn) -> ModelShape:
         vocab_size=draw(st.integers(1, 20)),
         tied_embeddings=draw(st.booleans()),
         qk_norm=draw(st.booleans()),
+        qkv_bias=draw(st.booleans()),
     )
 
 
