@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-"exec" "env" "PATH=${0%/*}/../.venv/bin:$PATH" "torchrun" "--standalone" "--nproc-per-node=${NPROC_PER_NODE:-gpu}" "$0" "$@"
+"exec" "env" "PATH=${0%/*}/../.venv/bin:$PATH" "python3" "-P" "-m" "megatron_recipe.launch" "--standalone" "--nproc-per-node=${NPROC_PER_NODE:-gpu}" "$0" "$@"
 # Train gpt_100m on datasets/main, on all GPUs of this machine. Run it either way:
 #
 #     ./launch/pretrain_100m.sh --set data.datasets=datasets/fineweb

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-"exec" "env" "PATH=${0%/*}/../.venv/bin:$PATH" "torchrun" "--standalone" "--nproc-per-node=${NPROC_PER_NODE:-1}" "$0" "$@"
+"exec" "env" "PATH=${0%/*}/../.venv/bin:$PATH" "python3" "-P" "-m" "megatron_recipe.launch" "--standalone" "--nproc-per-node=${NPROC_PER_NODE:-1}" "$0" "$@"
 # Train gpt_tiny_cpu on datasets/demo, on a CPU. Run it either way:
 #
 #     ./launch/pretrain_tiny.sh --set train.steps=50
