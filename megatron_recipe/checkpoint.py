@@ -207,6 +207,7 @@ def marker_facts(config: Config, vocab_size: int, facts: list[DatasetFacts]) -> 
         "format": FORMAT,
         "vocab_size": vocab_size,
         "distributed_optimizer": config.parallel.distributed_optimizer,
+        "optimizer_states": config.optimizer.states,
         "model": config.model.model_dump(mode="json"),
         "data": data_facts(facts),
         "saved": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -224,7 +225,14 @@ def load_checkpoint(folder: Path, training: Training, config: Config, vocab_size
     Raises CheckpointError for another architecture or a file that cannot be read.
     """
     check_architecture(folder, config, vocab_size)
-    was_distributed = read_marker(folder).get("distributed_optimizer", True)
+    marker = read_marker(folder)
+    states = marker.get("optimizer_states", "fp32")
+    if states != config.optimizer.states:
+        raise CheckpointError(
+            f"{folder}: saved with optimizer.states={states}, whose master weights are of another form; "
+            f"set optimizer.states={states}"
+        )
+    was_distributed = marker.get("distributed_optimizer", True)
     is_distributed = config.parallel.distributed_optimizer
     if was_distributed != is_distributed and config.precision.dtype != "fp32":
         raise CheckpointError(

@@ -18,6 +18,7 @@ from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
 from megatron_recipe.optimizer import parts
+from megatron_recipe.rounded_states import has_rounded_states, states_of
 
 
 def describe_states_in_place(optimizer: MegatronOptimizer) -> None:
@@ -46,7 +47,8 @@ def _state(
 
 def _of_parameter(optimizer: DistributedOptimizer, parameter: Any, described: Any) -> dict[str, Any]:
     entries: dict[str, Any] = {}
-    for name, tensor in optimizer._get_main_param_and_optimizer_states(parameter).items():
+    read = states_of if has_rounded_states(optimizer) else DistributedOptimizer._get_main_param_and_optimizer_states
+    for name, tensor in read(optimizer, parameter).items():
         if name == "step":  # stands in the parameter groups
             continue
         whole = tensor.detach().view(described.data.shape)

@@ -18,6 +18,7 @@ def precision_and_optimizer_problems(config: Config, on_cpu: bool) -> Iterator[s
     """A message for each broken rule."""
     yield from _fp8_problems(config, on_cpu)
     yield from _optimizer_problems(config)
+    yield from _states_problems(config, on_cpu)
 
 
 def _fp8_problems(config: Config, on_cpu: bool) -> Iterator[str]:
@@ -68,6 +69,32 @@ def _matrix_sides(config: Config) -> Iterator[tuple[str, int]]:
         + (f" / parallel.context={layout.context}" if layout.context > 1 else ""),
         length * micro_batch // layout.context,
     )
+
+
+def _states_problems(config: Config, on_cpu: bool) -> Iterator[str]:
+    states, gradients = config.optimizer.states, config.precision.gradients
+    if gradients == "bf16" and states == "fp32":
+        yield (
+            "precision.gradients=bf16 goes with optimizer.states=bf16 alone, whose kernel reads them; "
+            "set optimizer.states=bf16, or precision.gradients=fp32"
+        )
+    if states == "fp32":
+        return
+    if on_cpu:
+        yield (
+            f"optimizer.states={states} needs a GPU and Transformer Engine, and this machine has no usable GPU; "
+            "set optimizer.states=fp32"
+        )
+    if config.optimizer.kind != "adamw" or not config.parallel.distributed_optimizer:
+        yield (
+            f"optimizer.states={states} is for optimizer.kind=adamw with parallel.distributed_optimizer=true; "
+            "set these, or optimizer.states=fp32"
+        )
+    if config.precision.dtype != "bf16":
+        yield (
+            f"optimizer.states={states} halves master weights of BF16 weights, and "
+            f"precision.dtype={config.precision.dtype}; set precision.dtype=bf16, or optimizer.states=fp32"
+        )
 
 
 def _optimizer_problems(config: Config) -> Iterator[str]:

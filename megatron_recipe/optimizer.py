@@ -12,6 +12,7 @@ from megatron_recipe import batch_schedule, precision
 from megatron_recipe.config import Config
 from megatron_recipe.group_step_adamw import GroupStepAdamW
 from megatron_recipe.momentum_sgd import MomentumSGD
+from megatron_recipe.rounded_states import make_loadable
 
 MEGATRON_NAMES = {"adamw": "adam", "sgd": "sgd", "muon": "muon"}
 
@@ -36,13 +37,15 @@ def build_optimizer(config: Config, model: list[DistributedDataParallel]) -> Meg
             use_distributed_optimizer=config.parallel.distributed_optimizer,
             overlap_param_gather=model[0].ddp_config.overlap_param_gather,
             **muon_settings(settings.momentum),
-            **precision.optimizer_settings(config.precision),
+            **precision.optimizer_settings(config.precision, settings.states),
         ),
         model,
     )
     for part in parts(optimizer):
         if isinstance(part.optimizer, MomentumSGD):
             part.init_state_fn = lambda sgd, _config=None: sgd.make_states()
+        elif settings.states != "fp32":
+            make_loadable(part)
     for chunk in model:
         chunk.config.grad_scale_func = optimizer.scale_loss
     return optimizer

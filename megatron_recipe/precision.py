@@ -30,9 +30,9 @@ def model_settings(precision: PrecisionConfig) -> dict[str, Any]:
     return settings
 
 
-def optimizer_settings(precision: PrecisionConfig) -> dict[str, Any]:
-    """Fields of Megatron's OptimizerConfig."""
-    return {
+def optimizer_settings(precision: PrecisionConfig, states: str = "fp32") -> dict[str, Any]:
+    """Fields of Megatron's OptimizerConfig. states: type of the running means, as the configuration names it."""
+    settings: dict[str, Any] = {
         "params_dtype": WEIGHTS[precision.dtype],
         "bf16": precision.dtype == "bf16",
         "fp16": precision.dtype == "fp16",
@@ -40,6 +40,14 @@ def optimizer_settings(precision: PrecisionConfig) -> dict[str, Any]:
         "initial_loss_scale": precision.initial_loss_scale,
         "min_loss_scale": min(1.0, precision.initial_loss_scale),
         "loss_scale_window": precision.loss_scale_window_steps,
+    }
+    if states == "fp32":
+        return settings
+    return settings | {
+        "use_precision_aware_optimizer": True,
+        "main_grads_dtype": WEIGHTS[precision.gradients],
+        "exp_avg_dtype": WEIGHTS[states],
+        "exp_avg_sq_dtype": WEIGHTS[states],
     }
 
 

@@ -103,5 +103,11 @@ def update(
     if config.optimizer.clip_grad_norm > 0:
         for part in parts(optimizer):
             if parameters := part.get_parameters():
-                clip_grad_by_total_norm_fp32(parameters, config.optimizer.clip_grad_norm, grad_norm)
+                clip_grad_by_total_norm_fp32(
+                    parameters,
+                    config.optimizer.clip_grad_norm,
+                    grad_norm,
+                    # rounded states have gradients of another type than the weights, under another name
+                    use_decoupled_grad=part.config.use_precision_aware_optimizer_no_fp8_or_ds_fp8,
+                )
     return bool(optimizer.step_with_ready_grads()), grad_norm, verdict

@@ -7,6 +7,7 @@ from megatron_recipe.budget import budget_problems
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
 from megatron_recipe.errors import ConfigError
+from megatron_recipe.kernels import kernel_problems
 from megatron_recipe.loggers.requirements import logging_problems
 from megatron_recipe.messages import message_problems
 from megatron_recipe.mix import phase_problems
@@ -37,6 +38,7 @@ def check_config(
         *phase_problems(config),
         *budget_problems(config),
         *precision_and_optimizer_problems(config, on_cpu),
+        *kernel_problems(config),
         *logging_problems(config),
         *message_problems(config.messages),
     ]
@@ -58,6 +60,17 @@ def _model_problems(config: Config) -> Iterator[str]:
         )
     if model.head_dim % 2:
         yield f"model.head_dim={model.head_dim} must be even, since RoPE turns pairs; use {model.head_dim + 1}"
+    if model.qkv_bias and model.qk_norm:
+        yield (
+            "model.qkv_bias=true does not go with model.qk_norm=true: no Hugging Face class has both, so that the "
+            "model could not be exported; set one of them to false"
+        )
+    scaling = model.rope_scaling
+    if scaling.factor != 1 and scaling.low_frequency_factor >= scaling.high_frequency_factor:
+        yield (
+            f"model.rope_scaling.low_frequency_factor={scaling.low_frequency_factor} must be below "
+            f"high_frequency_factor={scaling.high_frequency_factor}; Llama 3 has 1 and 4"
+        )
 
 
 def _layout_problems(config: Config, world_size: int) -> Iterator[str]:

@@ -5,7 +5,7 @@
 
 from megatron_recipe.config.care import CheckpointConfig, StabilityConfig
 from megatron_recipe.config.data import DataConfig, DataPhase, DatasetWeight, SampleRange, ValidationSet
-from megatron_recipe.config.machine import MemoryConfig, ParallelConfig, PrecisionConfig
+from megatron_recipe.config.machine import KernelsConfig, MemoryConfig, ParallelConfig, PrecisionConfig
 from megatron_recipe.config.model import ModelConfig
 from megatron_recipe.config.optimization import (
     BatchConfig,
@@ -25,6 +25,7 @@ __all__ = [
     "DataConfig",
     "DataPhase",
     "DatasetWeight",
+    "KernelsConfig",
     "LoggingConfig",
     "MemoryConfig",
     "MessagesConfig",
@@ -52,6 +53,7 @@ class Config(Section):
     parallel: ParallelConfig = ParallelConfig()
     precision: PrecisionConfig = PrecisionConfig()
     memory: MemoryConfig = MemoryConfig()
+    kernels: KernelsConfig = KernelsConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     stability: StabilityConfig = StabilityConfig()
     budget: BudgetConfig = BudgetConfig()

@@ -43,8 +43,11 @@ class PrecisionConfig(Section):
     """Arithmetic of the training step."""
 
     dtype: Literal["fp32", "bf16", "fp16"] = "bf16"
-    """Weights and activations; gradients are summed and states kept in FP32 in any case. `fp16` (cards before the A100)
-    scales the loss by a number that is found while training."""
+    """Weights and activations; master weights are FP32 in any case. `fp16` (cards before the A100) scales the loss by a
+    number that is found while training."""
+    gradients: Literal["fp32", "bf16"] = "fp32"
+    """Type that gradients are summed in, over micro-batches and ranks. `bf16` saves 2 bytes a parameter, rounds at each
+    addition, and goes with optimizer.states=bf16 alone."""
     fp8: Literal["off", "delayed", "tensorwise", "blockwise"] = "off"
     """Matrix products in FP8 on cards that have it (capability 8.9 and up), by its scaling: from past maxima
     (`delayed`), from each tensor (`tensorwise`), from blocks of 128 (`blockwise`, Hopper and up)."""
@@ -52,3 +55,17 @@ class PrecisionConfig(Section):
     """First loss scale of `fp16`; others don't read it."""
     loss_scale_window_steps: int = Field(default=1000, gt=0)
     """Steps without an overflow after which `fp16` doubles its scale."""
+
+
+class KernelsConfig(Section):
+    """Which kernels compute the model on a GPU: a run's numbers don't depend on them beyond rounding."""
+
+    layer: Literal["auto", "engine", "fused"] = "auto"
+    """`engine`: Transformer Engine's modules, one after the other. `fused`: SwiGLU and residual additions inside the
+    matrix products beside them (BF16: the package quack-kernels, Hopper cards and newer), or SwiGLU and FP8 rounding in
+    one (FP8: Transformer Engine's operations); needs parallel.tensor=1. `auto`: fused where all that is there."""
+    attention: Literal["auto", "cudnn", "flash"] = "auto"
+    """`cudnn`: Transformer Engine's. `flash`: the package flash-attn-4. `auto` leaves it to Transformer Engine."""
+    loss: Literal["auto", "engine", "megatron"] = "auto"
+    """Cross entropy. `engine`: Transformer Engine's, which keeps 2 bytes a logit. `megatron`: Megatron's own, with 10,
+    and the one for FP16. `auto`: engine wherever it can."""

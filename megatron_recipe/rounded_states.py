@@ -1,0 +1,48 @@
+"""AdamW's states in BF16 (`optimizer.states=bf16`), in checkpoints.
+
+Transformer Engine's AdamW keeps both running means in BF16 and, of each FP32 master weight, the 16 bits that the BF16
+weight lacks. Megatron-Core 0.19 trains with that, and stumbles where it loads: it calls Transformer Engine without an
+argument that became necessary, and hands it FP32 values where those bits are integers.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+from torch import Tensor
+
+MASTER = "master_param"
+"""Transformer Engine's name of the missing bits; Megatron's is `param`."""
+
+
+def make_loadable(optimizer: DistributedOptimizer) -> None:
+    """Let checkpoints be loaded into this optimizer's states."""
+    optimizer.init_state_fn = _make_states
+    optimizer._set_main_param_and_optimizer_states = partial(_set_states, optimizer)
+
+
+def has_rounded_states(optimizer: Any) -> bool:
+    """Whether a part of Megatron's optimizer keeps its states so."""
+    return bool(optimizer.config.use_precision_aware_optimizer_no_fp8_or_ds_fp8)
+
+
+def states_of(optimizer: DistributedOptimizer, parameter: Any) -> dict[str, Tensor]:
+    """The states of a parameter as they are, without the FP32 copies that Megatron makes of them."""
+    group, place = optimizer.model_param_group_index_map[parameter]
+    states = optimizer.optimizer.state[optimizer.optimizer.param_groups[group]["params"][place]]
+    named = {"param" if name == MASTER else name: state for name, state in states.items()}
+    return {name: state for name, state in named.items() if isinstance(state, Tensor)}
+
+
+def _make_states(adam: Any, _config: Any = None) -> None:
+    for group in adam.param_groups:
+        for parameter in group["params"]:
+            if not adam.state[parameter]:
+                adam.initialize_state(parameter, adam.store_param_remainders)
+
+
+def _set_states(optimizer: DistributedOptimizer, parameter: Any, loaded: dict[str, Any]) -> None:
+    """Put loaded values in place; FP32 holds 16-bit integers and BF16 exactly."""
+    for name, state in states_of(optimizer, parameter).items():
+        state.copy_(loaded[name].to(torch.int16) if name == "param" else loaded[name])
