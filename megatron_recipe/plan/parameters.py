@@ -13,6 +13,7 @@ class Parameters:
     attention: int
     feed_forward: int
     norms: int
+    """With the biases of queries, keys and values, where there are some: as little, and without weight decay too."""
     output: int
     """The output layer's own; 0 where it shares the embedding."""
 
@@ -33,7 +34,7 @@ def count_parameters(model: ModelConfig, vocab_rows: int) -> Parameters:
         embedding=vocab_rows * model.hidden_size,
         attention=model.num_layers * attention_weights(model),
         feed_forward=model.num_layers * feed_forward_weights(model),
-        norms=model.num_layers * norm_weights(model) + model.hidden_size,
+        norms=model.num_layers * (norm_weights(model) + bias_weights(model)) + model.hidden_size,
         output=0 if model.tied_embeddings else vocab_rows * model.hidden_size,
     )
 
@@ -48,12 +49,14 @@ def count_on_rank(config: Config, vocab_rows: int, stage: int) -> Parameters:
     layers = model.num_layers // layout.pipeline
     first, last = stage == 0, stage == layout.pipeline - 1
     table = vocab_rows * model.hidden_size // layout.tensor
+    final_norm = model.hidden_size if last else 0
     has_own_output = last and (not model.tied_embeddings or not first)
     return Parameters(
         embedding=table if first else 0,
         attention=layers * attention_weights(model) // layout.tensor,
         feed_forward=layers * feed_forward_weights(model) // layout.tensor,
-        norms=layers * norm_weights(model) + (model.hidden_size if last else 0),
+        norms=layers * (norm_weights(model) + bias_weights(model) // layout.tensor)
+        + (model.hidden_size if last else 0),
         output=table if has_own_output else 0,
     )
 
@@ -71,3 +74,8 @@ def feed_forward_weights(model: ModelConfig) -> int:
 def norm_weights(model: ModelConfig) -> int:
     """Of one layer: two norms, and those of queries and keys where they are normed."""
     return 2 * model.hidden_size + (2 * model.head_dim if model.qk_norm else 0)
+
+
+def bias_weights(model: ModelConfig) -> int:
+    """Of one layer: a number for each row of queries, keys and values, where they have biases."""
+    return model.head_dim * (model.num_heads + 2 * model.num_kv_groups) if model.qkv_bias else 0

@@ -11,6 +11,16 @@ BROKEN = {
     ),
     "groups divide heads": (["model.num_kv_groups=3"], 1, ["model.num_kv_groups=3", "model.num_heads=4", "1, 2, 4"]),
     "RoPE turns pairs": (["model.head_dim=33"], 1, ["model.head_dim=33", "even", "use 34"]),
+    "biases or norms": (
+        ["model.qkv_bias=true", "model.qk_norm=true"],
+        1,
+        ["model.qkv_bias=true", "model.qk_norm=true", "set one of them to false"],
+    ),
+    "slow frequencies are below fast ones": (
+        ["model.rope_scaling.factor=8", "model.rope_scaling.low_frequency_factor=4"],
+        1,
+        ["model.rope_scaling.low_frequency_factor=4", "high_frequency_factor=4", "Llama 3 has 1 and 4"],
+    ),
     "processes for the layout": (
         ["parallel.tensor=2", "parallel.pipeline=2"],
         2,

@@ -10,6 +10,7 @@ ARCHITECTURES = {
     "tied": (),
     "untied": ("model.tied_embeddings=false",),
     "queries and keys normed": ("model.qk_norm=true",),
+    "biases of queries, keys and values": ("model.qkv_bias=true", "model.num_kv_groups=2"),
     "one group, wide heads": ("model.num_kv_groups=1", "model.head_dim=48"),
     "all at once": ("model.tied_embeddings=false", "model.qk_norm=true", "model.num_heads=6", "model.num_kv_groups=3"),
 }
