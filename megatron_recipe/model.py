@@ -10,14 +10,17 @@ from typing import Any
 import torch
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
 from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.transformer.enums import AttnBackend
 from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from megatron_recipe import cpu_backend, overlap, parallel, precision, recompute, wgrad_fusion
+from megatron_recipe import cpu_backend, engine_layers, kernels, overlap, parallel, precision, recompute, wgrad_fusion
 from megatron_recipe.config import Config, MemoryConfig
 from megatron_recipe.flops import padded_vocab_size
+from megatron_recipe.kernels import Kernels
 from megatron_recipe.local_layers import RMSNorm, local_layer_spec
+from megatron_recipe.loss_head import GPTModelWithOverwrittenLogits
 from megatron_recipe.padded_vocabulary import leave_padding_out
 from megatron_recipe.rope_scaling import scale_rotary_frequencies
 
@@ -31,6 +34,11 @@ def transformer_engine_is_there() -> bool:
     except (ImportError, OSError):
         return False
     return True
+
+
+def chosen_kernels(config: Config) -> Kernels | None:
+    """The kernels of this machine's card; None where there is no Transformer Engine, hence no choice."""
+    return kernels.choose(config, torch.cuda.get_device_capability()) if transformer_engine_is_there() else None
 
 
 def transformer_config(config: Config) -> TransformerConfig:
@@ -70,7 +78,11 @@ def transformer_config(config: Config) -> TransformerConfig:
         batch_p2p_comm=not on_cpu,
         bias_activation_fusion=not on_cpu,
         apply_rope_fusion=with_engine,
+        # queries, keys and values turned and parted in one pass: where nothing comes between the product and RoPE
+        fused_single_qkv_rope=with_engine
+        and not (model.qk_norm or config.data.mask_between_documents or layout.context > 1),
         cross_entropy_loss_fusion=not on_cpu,
+        **attention_settings(config),
         # with FP32 weights there is no cast to save
         gradient_accumulation_fusion=with_engine and config.precision.dtype != "fp32",
         # the loss is the mean over the tokens of the whole global batch, not the mean of the ranks' means
@@ -78,20 +90,23 @@ def transformer_config(config: Config) -> TransformerConfig:
     )
 
 
-def layer_spec(
-    config: TransformerConfig, memory: MemoryConfig, virtual_stage: int | None
-) -> ModuleSpec | TransformerBlockSubmodules:
-    """Transformer Engine's layers where it is there, else Megatron's local ones."""
-    with_engine = transformer_engine_is_there()
-    if with_engine:
-        from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_with_transformer_engine_spec
+def attention_settings(config: Config) -> dict[str, Any]:
+    """Fields of Megatron's TransformerConfig that choose among Transformer Engine's attention kernels."""
+    if config.kernels.attention == "flash":
+        return {"attention_backend": AttnBackend.flash, "flash_attention_version": 4}
+    return {"attention_backend": AttnBackend.fused if config.kernels.attention == "cudnn" else AttnBackend.auto}
 
-        layer = get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm)
-    else:
-        layer = local_layer_spec(config.qk_layernorm)
+
+def layer_spec(
+    config: TransformerConfig, memory: MemoryConfig, chosen: Kernels | None, virtual_stage: int | None
+) -> ModuleSpec | TransformerBlockSubmodules:
+    """Transformer Engine's layers where it is there, fused or not, else Megatron's local ones."""
+    if chosen and chosen.layer == "fused":
+        return engine_layers.fused_spec(config)
+    layer = engine_layers.plain_spec(config) if chosen else local_layer_spec(config.qk_layernorm)
     if memory.recompute == "selective":
         recompute.use_recomputed_activation(layer)
-    if with_engine:
+    if chosen:
         return layer
     num_layers = get_num_layers_to_build(config, virtual_stage)
     return TransformerBlockSubmodules(layer_specs=[layer] * num_layers, layer_norm=RMSNorm)
@@ -105,9 +120,11 @@ def build_gpt(config: Config, vocab_size: int, virtual_stage: int | None = None)
     megatron = transformer_config(config)
     if megatron.gradient_accumulation_fusion:
         wgrad_fusion.install()
-    gpt = GPTModel(
+    chosen = chosen_kernels(config)
+    kind = GPTModelWithOverwrittenLogits if chosen and chosen.loss == "engine" else GPTModel
+    gpt = kind(
         config=megatron,
-        transformer_layer_spec=layer_spec(megatron, config.memory, virtual_stage),
+        transformer_layer_spec=layer_spec(megatron, config.memory, chosen, virtual_stage),
         vocab_size=padded_vocab_size(vocab_size, config.model),
         max_sequence_length=config.model.sequence_length_tokens,
         pre_process=parallel.is_first_stage(virtual_stage),
@@ -128,7 +145,7 @@ def build_model(config: Config, vocab_size: int, device: torch.device) -> list[D
     chunks = [build_gpt(config, vocab_size, stage).to(device) for stage in stages]
     beside = overlap.overlap_of(config.parallel)
     ddp = DistributedDataParallelConfig(
-        grad_reduce_in_fp32=True,
+        grad_reduce_in_fp32=config.precision.gradients == "fp32",
         use_distributed_optimizer=config.parallel.distributed_optimizer,
         overlap_grad_reduce=beside.grad_reduce,
         overlap_param_gather=beside.param_gather,

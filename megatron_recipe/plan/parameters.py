@@ -49,7 +49,6 @@ def count_on_rank(config: Config, vocab_rows: int, stage: int) -> Parameters:
     layers = model.num_layers // layout.pipeline
     first, last = stage == 0, stage == layout.pipeline - 1
     table = vocab_rows * model.hidden_size // layout.tensor
-    final_norm = model.hidden_size if last else 0
     has_own_output = last and (not model.tied_embeddings or not first)
     return Parameters(
         embedding=table if first else 0,
