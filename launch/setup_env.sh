@@ -40,8 +40,9 @@ is_usable() {
 
 candidates() {
     echo python3.12
+    # shellcheck disable=SC2012  # sorted by version, which find cannot
     ls -d "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12*/bin/python3.12 2>/dev/null | sort -rV || true
-    command -v uv >/dev/null && uv python find --no-project 3.12 2>/dev/null || true
+    uv python find --no-project 3.12 2>/dev/null || true
     ls -d "${CONDA_PREFIX:-/opt/conda}"/bin/python3.12 "${CONDA_PREFIX:-/opt/conda}"/envs/*/bin/python3.12 \
         "$HOME"/miniconda3/bin/python3.12 "$HOME"/miniconda3/envs/*/bin/python3.12 2>/dev/null || true
     echo python3

@@ -98,9 +98,8 @@ def check_once(file: str, arguments: Sequence[str], processes: int | None) -> in
     asked = "--dry-run" in arguments or "--help" in arguments or "-h" in arguments
     command = [sys.executable, file, *arguments, *(() if asked else ("--dry-run",))]
     environment = {**os.environ, **({"WORLD_SIZE": str(processes)} if processes else {})}
-    done = subprocess.run(
-        command, env=environment, stdout=None if asked else subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    stdout = None if asked else subprocess.DEVNULL
+    done = subprocess.run(command, env=environment, stdout=stdout, stderr=subprocess.PIPE)
     if asked or done.returncode:
         sys.stderr.buffer.write(done.stderr)
         sys.stderr.flush()
