@@ -23,8 +23,11 @@ class Kernels:
 def choose(config: Config, capability: tuple[int, int]) -> Kernels:
     """The kernels of a run on a card of this compute capability, where Transformer Engine is there."""
     wanted = config.kernels
-    fits = next(_fused_problems(config), None) is None and (
-        config.precision.fp8 != "off" or (capability >= FUSED_CAPABILITY and find_spec("quack") is not None)
+    fits = (
+        config.precision.fp8 == "off"
+        and next(_fused_problems(config), None) is None
+        and capability >= FUSED_CAPABILITY
+        and find_spec("quack") is not None
     )
     return Kernels(
         layer="fused" if wanted.layer == "fused" or (wanted.layer == "auto" and fits) else "engine",

@@ -79,6 +79,10 @@ class TrainConfig(Section):
     """Stop with a checkpoint after this step, keeping the schedule of the whole run; 0 runs to the end."""
     time_limit_seconds: int = Field(default=0, ge=0)
     """Stop with a checkpoint when this process has run so long (`train --time-limit 23h30m`); 0 is no limit."""
+    init_from: str | None = None
+    """Begin with the weights of a checkpoint: a folder of `convert from-hf`, a run (its newest checkpoint) or one
+    checkpoint folder. Steps, schedule and optimizer states begin anew. Read only where the run has no checkpoint of its
+    own yet; null begins with random weights."""
     seed: int = 1234
     """Seed of the initial weights."""
     log_every_steps: int = Field(default=10, gt=0)

@@ -98,10 +98,12 @@ def _with_tokens(config: Config, tokens: float) -> Config:
 
 
 def _vocabulary(config: Config) -> int:
-    """Of the recipe's dataset where it is there already."""
-    from megatron_recipe.dataset_facts import read_dataset_facts
+    """The model's, or that of the recipe's dataset where it is there already."""
+    from megatron_recipe.dataset_facts import read_dataset_facts, vocabulary
 
     try:
-        return read_dataset_facts(Path(config.data.datasets[0].path)).vocab_size
+        return config.model.vocab_size or vocabulary(
+            config.model, [read_dataset_facts(Path(config.data.datasets[0].path))]
+        )
     except DataError:
         return DEFAULT_VOCABULARY

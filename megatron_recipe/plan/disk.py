@@ -11,6 +11,7 @@ BYTES_OF_TEXT_PER_TOKEN = 4.2
 SMALL_VOCABULARY = 65_536  # ids of two bytes
 OPTIMIZER_BYTES = {"adamw": 8, "sgd": 4, "muon": 8}  # of a parameter, at the most
 MASTER_BYTES = 4
+ROUNDED_BYTES = 2 + 2 + 2  # optimizer.states=bf16: both means, and half a master weight
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def estimate_disk(config: Config, vocab_size: int, tokens: float) -> Disk:
     parameters = parameter_count(config.model, padded_vocab_size(vocab_size, config.model))
     weights = parameters * value_bytes(config)
     # FP32 weights are their own masters, but the distributed optimizer saves them a second time
-    states = parameters * (MASTER_BYTES + OPTIMIZER_BYTES[config.optimizer.kind])
+    whole = MASTER_BYTES + OPTIMIZER_BYTES[config.optimizer.kind]
+    states = parameters * (whole if config.optimizer.states == "fp32" else ROUNDED_BYTES)
     kept = config.checkpoint
     best = int(kept.keep_best)
     milestones = config.train.steps // kept.milestone_every_steps if kept.milestone_every_steps else 0

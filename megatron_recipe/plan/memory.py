@@ -14,7 +14,10 @@ from megatron_recipe.plan.layer_memory import backward_bytes, kept_bytes, value_
 from megatron_recipe.plan.parameters import Parameters, count_on_rank
 
 RECOMPUTE_LEVELS = ("none", "selective", "full")
-MAIN_GRADIENT_BYTES = MASTER_BYTES = MOMENT_BYTES = 4  # all FP32
+GRADIENT_BYTES = {"fp32": 4, "bf16": 2}
+MASTER_BYTES = 4
+ROUNDED_MASTER_BYTES = 2  # of a master weight, what its BF16 weight lacks
+MOMENT_BYTES = {"fp32": 4, "bf16": 2}
 # cuBLAS's workspace and Transformer Engine's, 32 MiB each on Hopper, and small tensors.
 WORKSPACE_BYTES = 100_000_000
 # Outside of torch's allocator: the CUDA context with its kernels, and NCCL's buffers for each group of ranks.
@@ -28,9 +31,9 @@ class Memory:
 
     weights: int
     gradients: int
-    """FP32 main gradients, reduced in FP32."""
+    """Main gradients, summed over micro-batches and ranks in their own type."""
     optimizer: int
-    """FP32 copies of the weights and the moments: this rank's share."""
+    """Master weights and moments: this rank's share."""
     fp8_weights: int
     """Copies of the layers' matrices in FP8, one of them transposed, kept over the micro-batches of a step."""
     activations: int
@@ -93,7 +96,7 @@ def _stage_memory(
     logits = _logits_bytes(config, vocab_rows) if is_last else 0.0
     return Memory(
         weights=parameters.total * value_bytes(config),
-        gradients=parameters.total * MAIN_GRADIENT_BYTES,
+        gradients=parameters.total * GRADIENT_BYTES[config.precision.gradients],
         optimizer=_optimizer_bytes(config, parameters, world_size),
         fp8_weights=0 if config.precision.fp8 == "off" else 2 * parameters.layers_matrices,
         activations=round(kept * tokens * flying),
@@ -105,14 +108,16 @@ def _stage_memory(
 
 def _optimizer_bytes(config: Config, parameters: Parameters, world_size: int) -> int:
     """Master weights and moments of one rank; the distributed optimizer splits them over data and context ranks."""
-    masters = 0 if value_bytes(config) == MASTER_BYTES else parameters.total * MASTER_BYTES
+    states = config.optimizer.states
+    master = MASTER_BYTES if states == "fp32" else ROUNDED_MASTER_BYTES
+    masters = 0 if value_bytes(config) == MASTER_BYTES else parameters.total * master
     moments = {
         "adamw": 2 * parameters.total,
         "sgd": parameters.total,
         "muon": parameters.layers_matrices + 2 * (parameters.total - parameters.layers_matrices),
     }[config.optimizer.kind]
     shares = data_ranks(config, world_size) * config.parallel.context if config.parallel.distributed_optimizer else 1
-    return (masters + moments * MOMENT_BYTES) // shares
+    return (masters + moments * MOMENT_BYTES[states]) // shares
 
 
 def _logits_bytes(config: Config, vocab_rows: int) -> float:

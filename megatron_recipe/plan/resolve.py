@@ -187,6 +187,9 @@ def _remedies(config: Config, vocab_size: int, hardware: Hardware, world_size: i
             if gpus > world_size and _would_fit(config, vocab_size, hardware, gpus):
                 yield f"train on {gpus} GPUs, which share the optimizer's states"
                 break
+    rounded = _with_rounded_states(config)
+    if rounded and _would_fit(rounded, vocab_size, hardware, world_size):
+        yield "set optimizer.states=bf16 and precision.gradients=bf16, 10 bytes a parameter instead of 18"
     for tensor in (2, 4, 8):
         if tensor <= config.parallel.tensor or config.model.num_kv_groups % tensor:
             continue
@@ -196,6 +199,19 @@ def _remedies(config: Config, vocab_size: int, hardware: Hardware, world_size: i
             on = f" on {gpus} GPUs" if gpus > world_size else ""
             yield f"set parallel.tensor={tensor} and parallel.sequence_parallel=true{on}"
             break
+
+
+def _with_rounded_states(config: Config) -> Config | None:
+    """The same run with its optimizer's states and its gradients in BF16; None where they cannot be or are already."""
+    optimizer, precision = config.optimizer, config.precision
+    if optimizer.kind != "adamw" or precision.dtype != "bf16" or precision.gradients == "bf16":
+        return None
+    return config.model_copy(
+        update={
+            "optimizer": optimizer.model_copy(update={"states": "bf16"}),
+            "precision": precision.model_copy(update={"gradients": "bf16"}),
+        }
+    )
 
 
 def _would_fit(config: Config, vocab_size: int, hardware: Hardware, world_size: int) -> bool:

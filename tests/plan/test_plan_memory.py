@@ -117,3 +117,9 @@ def test_every_part_counts():
     memory = Memory(*(10**power for power in range(8)))
     assert memory.total == 11_111_111 and memory.allocated == 1_111_111
     assert len(set(itertools.chain(memory.parts()))) == 8
+
+
+def test_rounded_states_are_10_bytes_a_parameter():
+    rounded = estimate("gpt_1b", 1, "none", 1, "optimizer.states=bf16", "precision.gradients=bf16")
+    assert rounded.weights + rounded.gradients + rounded.optimizer == 10 * 1_038_682_112
+    assert rounded.activations == estimate("gpt_1b").activations

@@ -141,7 +141,9 @@ def test_what_does_not_fit_is_refused_with_remedies_that_do():
     assert "batch.micro_batch_size_samples=1 with memory.recompute=full needs" in message
     assert "optimizer, and NVIDIA H100 80 GB SXM has 79.1" in message
     assert "train on 4 GPUs" in message and "parallel.tensor=2 and parallel.sequence_parallel=true on 2" in message
+    assert "set optimizer.states=bf16 and precision.gradients=bf16" in message
     assert resolved("gpt_7b", "h100_80", 4)[0] >= 1
+    assert resolved("gpt_7b", "h100_80", 1, "optimizer.states=bf16", "precision.gradients=bf16")[0] >= 1
     assert resolved("gpt_7b", "h100_80", 2, "parallel.tensor=2", "parallel.sequence_parallel=true")[0] >= 1
     with pytest.raises(ConfigError, match=r"set memory\.recompute=auto"):
         resolved("gpt_1b", "4090_24", 1, "memory.recompute=none")

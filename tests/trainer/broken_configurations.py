@@ -213,6 +213,46 @@ BROKEN = {
         1,
         ["optimizer.kind=muon", "precision.dtype=fp16", "set precision.dtype=bf16, or optimizer.kind=adamw"],
     ),
+    "rounded states are of BF16 weights": (
+        ["optimizer.states=bf16"],
+        1,
+        ["optimizer.states=bf16", "precision.dtype=fp32", "set precision.dtype=bf16, or optimizer.states=fp32"],
+    ),
+    "rounded states are AdamW's": (
+        ["optimizer.states=bf16", "optimizer.kind=sgd", "parallel.distributed_optimizer=false"],
+        1,
+        ["optimizer.states=bf16", "optimizer.kind=adamw", "set these, or optimizer.states=fp32"],
+    ),
+    "rounded gradients need rounded states": (
+        ["precision.gradients=bf16"],
+        1,
+        ["precision.gradients=bf16", "optimizer.states=bf16", "or precision.gradients=fp32"],
+    ),
+    "a fused layer needs whole matrices": (
+        ["kernels.layer=fused", "parallel.tensor=2"],
+        2,
+        ["kernels.layer=fused", "parallel.tensor=2", "set parallel.tensor=1, or kernels.layer=auto"],
+    ),
+    "a fused layer is of 16 bits": (
+        ["kernels.layer=fused"],
+        1,
+        ["kernels.layer=fused", "precision.dtype=fp32", "set kernels.layer=auto"],
+    ),
+    "a fused layer needs quack": (
+        ["kernels.layer=fused"],
+        1,
+        ["kernels.layer=fused", "quack-kernels", "or set kernels.layer=auto"],
+    ),
+    "flash attention needs its package": (
+        ["kernels.attention=flash"],
+        1,
+        ["kernels.attention=flash", "flash-attn-4", "or set kernels.attention=auto"],
+    ),
+    "Transformer Engine's cross entropy reads no FP16": (
+        ["kernels.loss=engine", "precision.dtype=fp16"],
+        1,
+        ["kernels.loss=engine", "precision.dtype=fp16", "set kernels.loss=auto"],
+    ),
     "masked documents are not split": (
         ["data.mask_between_documents=true", "parallel.context=2"],
         2,

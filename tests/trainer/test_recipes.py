@@ -34,7 +34,7 @@ SIZES = ("100m", "300m", "1b", "3b", "7b")
 def test_base_is_no_recipe_of_its_own():
     assert "base" not in recipe_names()
     both = {f"gpt_{size}{fp8}" for size in SIZES for fp8 in ("", "_fp8")}
-    assert set(recipe_names()) == {"gpt_tiny_cpu", "gpt_1b_10b"} | both
+    assert set(recipe_names()) == {"gpt_tiny_cpu", "gpt_1b_10b", "gpt_7b_1gpu"} | both
 
 
 @pytest.mark.parametrize("size", SIZES)
