@@ -1,0 +1,274 @@
+"""The parts of a layer and the kernels that can compute each, as calls that `benchmarks.kernels` times."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from megatron_recipe.config import ModelConfig
+from megatron_recipe.layer_kernels import QuackKernels
+from megatron_recipe.wgrad_fusion import add_weight_gradient
+
+VOCABULARY = 32_000
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel for one part."""
+
+    part: str
+    kernel: str
+    make: Callable[[], Call]
+    """Makes the inputs and returns what is timed."""
+    flops: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model's sizes and how many tokens are computed at once."""
+
+    model: ModelConfig
+    samples: int
+
+    @property
+    def tokens(self) -> int:
+        """Of a micro-batch."""
+        return self.samples * self.model.sequence_length_tokens
+
+    @property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of each matrix."""
+        model = self.model
+        heads, groups = model.num_heads * model.head_dim, model.num_kv_groups * model.head_dim
+        return {
+            "qkv": (model.hidden_size, heads + 2 * groups),
+            "proj": (heads, model.hidden_size),
+            "gate and up": (model.hidden_size, 2 * model.ffn_hidden_size),
+            "down": (model.ffn_hidden_size, model.hidden_size),
+            "output layer": (model.hidden_size, VOCABULARY),
+        }
+
+
+def values(*shape: int, dtype: torch.dtype = torch.bfloat16, gradient: bool = False) -> Tensor:
+    """Random values on the GPU."""
+    return torch.randn(*shape, device="cuda", dtype=torch.float32).to(dtype).requires_grad_(gradient)
+
+
+def products(shape: Shape) -> Iterator[Case]:
+    """Each matrix's three products."""
+    yield Case("product 8192³", "cuBLAS", lambda: _product(values(8192, 8192), values(8192, 8192)), 2 * 8192.0**3)
+    for name, (width, out) in shape.linears.items():
+        flops = 2.0 * shape.tokens * width * out
+        sizes = shape.tokens, width, out
+        yield Case(f"{name}: forward", "cuBLAS", partial(_forward, *sizes), flops)
+        yield Case(f"{name}: gradient of the input", "cuBLAS", partial(_to_input, *sizes), flops)
+        yield Case(f"{name}: FP32 gradient of the weight", "TE, cuBLAS", partial(_to_weight, *sizes), flops)
+
+
+def _forward(rows: int, width: int, out: int) -> Call:
+    return _product(values(rows, width), values(out, width).T)
+
+
+def _to_input(rows: int, width: int, out: int) -> Call:
+    return _product(values(rows, out), values(out, width))
+
+
+def _to_weight(rows: int, width: int, out: int) -> Call:
+    x, gradient, into = values(rows, width), values(rows, out), values(out, width, dtype=torch.float32)
+    return lambda: add_weight_gradient(x, gradient, into)
+
+
+def _product(left: Tensor, right: Tensor) -> Call:
+    return lambda: left @ right
+
+
+def feed_forward(shape: Shape) -> Iterator[Case]:
+    """SwiGLU with the products beside it: apart, and in one kernel."""
+    width, ffn, rows = shape.model.hidden_size, shape.model.ffn_hidden_size, shape.tokens
+    quack = QuackKernels()
+    first, second = 2.0 * rows * width * 2 * ffn, 2.0 * rows * width * ffn
+
+    def swiglu() -> tuple[Callable[..., Any], Callable[..., Any]]:
+        from megatron.core.fusions.fused_bias_swiglu import swiglu as forward
+        from megatron.core.fusions.fused_bias_swiglu import swiglu_back as backward
+
+        return forward, backward
+
+    def apart() -> Call:
+        x, up, (forward, _) = values(rows, width), values(2 * ffn, width), swiglu()
+        return lambda: forward(x @ up.T)
+
+    def gated() -> Call:
+        x, up = values(rows, width), values(2 * ffn, width)
+        return lambda: quack.gated_product(x, up)
+
+    def apart_backward() -> Call:
+        gradient, down, gate_up = values(rows, width), values(width, ffn), values(rows, 2 * ffn)
+        _, backward = swiglu()
+        return lambda: backward(gradient @ down, gate_up)
+
+    def gated_backward() -> Call:
+        gradient, down, gate_up = values(rows, width), values(width, ffn), values(rows, 2 * ffn)
+        return lambda: quack.gated_product_backward(gradient, down, gate_up)
+
+    def sum_apart() -> Call:
+        x, down, residual = values(rows, ffn), values(width, ffn), values(rows, width)
+        return lambda: x @ down.T + residual
+
+    def sum_within() -> Call:
+        x, down, residual = values(rows, ffn), values(width, ffn), values(rows, width)
+        return lambda: quack.product_and_sum(x, down, residual)
+
+    def to_input() -> Call:
+        gradient, up = values(rows, 2 * ffn), values(2 * ffn, width)
+        return lambda: quack.gate_up_to_input(gradient, up)
+
+    def to_weight() -> Call:
+        x, gradient, into = values(rows, width), values(rows, 2 * ffn), values(2 * ffn, width, dtype=torch.float32)
+        return lambda: quack.add_gate_up_gradient(x, gradient, into)
+
+    yield Case("gate and up, SwiGLU", "cuBLAS, Megatron", apart, first)
+    yield Case("gate and up, SwiGLU", "quack", gated, first)
+    yield Case("gradient of gate and up", "cuBLAS, Megatron", apart_backward, second)
+    yield Case("gradient of gate and up, SwiGLU again", "quack", gated_backward, second)
+    yield Case("down and residual", "cuBLAS, torch", sum_apart, second)
+    yield Case("down and residual", "quack", sum_within, second)
+    yield Case("gate and up: gradient of the input", "quack", to_input, first)
+    yield Case("gate and up: FP32 gradient of the weight", "quack", to_weight, first)
+
+
+def norm(shape: Shape) -> Iterator[Case]:
+    """Residual addition and RMSNorm, forward and backward."""
+    width, rows = shape.model.hidden_size, shape.tokens
+
+    def engine() -> Call:
+        import transformer_engine.pytorch as te
+
+        layer = te.RMSNorm(width, dtype=torch.bfloat16)
+        x, residual, gradient = (
+            values(rows, width, gradient=True),
+            values(rows, width, gradient=True),
+            values(rows, width),
+        )
+
+        def call() -> None:
+            summed = x + residual
+            torch.autograd.grad([layer(summed), summed], [x, layer.weight], [gradient, gradient])
+
+        return call
+
+    def quack() -> Call:
+        kernels = QuackKernels()
+        x, residual, weight = values(rows, width), values(rows, width), values(width)
+        gradients = values(rows, width), values(rows, width)
+
+        def call() -> None:
+            _, summed, inverse_rms = kernels.norm(x, weight, residual, 1e-5)
+            kernels.norm_backward(*gradients, summed, weight, inverse_rms)
+
+        return call
+
+    yield Case("norm and residual, both ways", "TE, torch", engine)
+    yield Case("norm and residual, both ways", "quack", quack)
+
+
+def attention(shape: Shape) -> Iterator[Case]:
+    """Causal attention forward and backward, and RoPE."""
+    model, samples = shape.model, shape.samples
+    length, heads, groups, width = model.sequence_length_tokens, model.num_heads, model.num_kv_groups, model.head_dim
+    flops = 7.0 * length * samples * length * heads * width  # 2 products forward, 5 backward, half of the square
+
+    def tensors(length_first: bool) -> tuple[Tensor, ...]:
+        lead = (length, samples) if length_first else (samples, length)
+        return tuple(values(*lead, count, width, gradient=True) for count in (heads, groups, groups))
+
+    def cudnn() -> Call:
+        import transformer_engine.pytorch as te
+
+        module = te.DotProductAttention(
+            heads, width, num_gqa_groups=groups, attention_dropout=0.0, attn_mask_type="causal", qkv_format="sbhd"
+        )
+        query, key, value = tensors(length_first=True)
+        gradient = values(length, samples, heads * width)
+        return lambda: torch.autograd.grad(module(query, key, value), [query, key, value], gradient)
+
+    def flash() -> Call:
+        from flash_attn.cute.interface import flash_attn_func
+
+        query, key, value = tensors(length_first=False)
+        gradient = values(samples, length, heads, width)
+
+        def call() -> None:
+            out = flash_attn_func(query, key, value, causal=True)
+            torch.autograd.grad(out[0] if isinstance(out, tuple) else out, [query, key, value], gradient)
+
+        return call
+
+    def rope(fused: bool) -> Call:
+        from transformer_engine.pytorch.attention.rope import apply_fused_qkv_rotary_pos_emb, apply_rotary_pos_emb
+
+        group = heads // groups + 2
+        qkv = values(length, samples, groups, group * width, gradient=True)
+        angles = values(length, 1, 1, width, dtype=torch.float32)
+        parts = [(group - 2) * width, width, width]
+        gradients = [values(length, samples, count, width) for count in (heads, groups, groups)]
+
+        def call() -> None:
+            if fused:
+                outs = apply_fused_qkv_rotary_pos_emb(qkv, angles, angles, parts)
+            else:
+                query, key, value = torch.split(qkv, parts, dim=3)
+                query = query.reshape(length, samples, -1, width)
+                outs = (*(apply_rotary_pos_emb(one, angles, fused=True) for one in (query, key)), value.contiguous())
+            torch.autograd.grad(outs, qkv, gradients)
+
+        return call
+
+    yield Case("attention, both ways", "TE, cuDNN", cudnn, flops)
+    yield Case("attention, both ways", "flash-attn-4", flash, flops)
+    yield Case("RoPE, both ways", "TE", lambda: rope(fused=False))
+    yield Case("RoPE with the parting of queries, keys, values", "TE", lambda: rope(fused=True))
+
+
+def loss(shape: Shape) -> Iterator[Case]:
+    """Cross entropy forward and backward. Its nanoseconds a token are of the whole model, not of a layer."""
+    length, samples = shape.model.sequence_length_tokens, shape.samples
+
+    def inputs() -> tuple[Tensor, Tensor, Tensor]:
+        logits = values(length, samples, VOCABULARY, gradient=True)
+        labels = torch.randint(VOCABULARY, (length, samples), device="cuda")
+        return logits, labels, values(length, samples, dtype=torch.float32)
+
+    def engine(overwrite: bool) -> Call:
+        from transformer_engine.pytorch.cross_entropy import parallel_cross_entropy
+
+        logits, labels, gradient = inputs()
+
+        def call() -> None:
+            # a copy first, since the kernel may write over what it reads
+            losses = parallel_cross_entropy(logits * 1, labels, overwrite_input=overwrite)
+            torch.autograd.grad(losses, logits, gradient)
+
+        return call
+
+    def copies() -> Call:
+        logits, *_ = inputs()
+
+        return lambda: torch.autograd.grad(logits * 1, logits, logits.detach())
+
+    yield Case("two copies of the logits", "torch", copies)
+    yield Case("two copies and cross entropy", "TE", lambda: engine(overwrite=False))
+    yield Case("two copies and cross entropy", "TE, over the logits", lambda: engine(overwrite=True))
+
+
+PARTS = {
+    "products": products,
+    "feed_forward": feed_forward,
+    "norm": norm,
+    "attention": attention,
+    "loss": loss,
+}
