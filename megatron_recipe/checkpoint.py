@@ -26,6 +26,7 @@ from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
 from megatron_recipe import flops, optimizer_conversion
 from megatron_recipe.agreement import agree, first_ranks
+from megatron_recipe.architecture import differences
 from megatron_recipe.checkpoint_integrity import MARKER, damage
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
@@ -174,18 +175,10 @@ def read_marker(folder: Path) -> dict[str, Any]:
 
 def check_architecture(folder: Path, config: Config, vocab_size: int) -> None:
     """Raise CheckpointError, naming each difference, if the checkpoint is of another model than `config`'s."""
-    marker = read_marker(folder)
-    saved = {**marker.get("model", {}), "vocab_size": marker.get("vocab_size")}
-    wanted = {**config.model.model_dump(mode="json"), "vocab_size": vocab_size}
-    differences = [
-        f"{name}={saved.get(name)} in the checkpoint, {wanted[name]} in the recipe"
-        for name in wanted
-        # the length of the samples changes no weight
-        if name != "sequence_length_tokens" and saved.get(name) != wanted[name]
-    ]
-    if differences:
+    others = differences(read_marker(folder), config.model, vocab_size)
+    if others:
         raise CheckpointError(
-            f"{folder}: a checkpoint of another architecture: {'; '.join(differences)}; "
+            f"{folder}: a checkpoint of another architecture: {'; '.join(others)}; "
             "use its own recipe, or start a new run with another --run-dir"
         )
 
@@ -209,6 +202,7 @@ def marker_facts(config: Config, vocab_size: int, facts: list[DatasetFacts]) -> 
         "distributed_optimizer": config.parallel.distributed_optimizer,
         "optimizer_states": config.optimizer.states,
         "model": config.model.model_dump(mode="json"),
+        "tokenizer_sha256": facts[0].tokenizer_sha256,
         "data": data_facts(facts),
         "saved": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

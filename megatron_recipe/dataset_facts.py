@@ -1,10 +1,12 @@
 """What the trainer needs to know of a prepared dataset folder, read from its manifest without torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_prep.manifest import read_manifest
+from megatron_recipe.config import ModelConfig
 from megatron_recipe.errors import DataError
 
 
@@ -42,6 +44,11 @@ class DatasetFacts:
     def bytes_per_token(self, split: str) -> float:
         """UTF-8 bytes of text for each token: turns nats per token into bits per byte."""
         return float(self.splits[split]["bytes"]) / max(self.tokens(split), 1)
+
+
+def vocabulary(model: ModelConfig, facts: Sequence[DatasetFacts]) -> int:
+    """Ids of the model, without padding: by default the tokenizer's."""
+    return model.vocab_size or facts[0].vocab_size
 
 
 def read_dataset_facts(folder: Path) -> DatasetFacts:

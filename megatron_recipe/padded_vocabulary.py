@@ -39,6 +39,6 @@ def leave_padding_out(gpt: Any, vocab_size: int) -> None:
 
     def lower(_module: Any, _inputs: Any, output: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
         logits, bias = output
-        return _LeftOut.apply(logits, first), bias  # type: ignore[no-untyped-call]  # torch's decorator has no types
+        return _LeftOut.apply(logits, first), bias
 
     gpt.output_layer.register_forward_hook(lower)

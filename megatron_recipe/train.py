@@ -11,6 +11,7 @@ from pathlib import Path
 from megatron_recipe import console, cpu_backend, data, metrics, parallel, recording, rollback
 from megatron_recipe.agreement import agree
 from megatron_recipe.config import Config
+from megatron_recipe.dataset_facts import vocabulary
 from megatron_recipe.forward_step import forward_step
 from megatron_recipe.host_monitor import TimedIterator
 from megatron_recipe.loader_workers import dead_workers_are_an_error
@@ -55,7 +56,7 @@ def train(config: Config, run_dir: Path, how: Start | None = None) -> StopReques
     world_size = parallel.world_size_from_environment()
     hardware = hardware_here(how.gpu)
     facts = check(config, run_dir, world_size, cpu_backend.is_needed())
-    vocab_size = facts[0].vocab_size
+    vocab_size = vocabulary(config.model, facts)
     config = choose(config, vocab_size, world_size, how.recipe, hardware)
     card = hardware.card if hardware else "cpu"
     config = within_limit(config, run_dir, card)

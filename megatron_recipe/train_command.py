@@ -7,8 +7,9 @@ from pathlib import Path
 from megatron_recipe import console
 from megatron_recipe.budget import is_clocked, steps_of_tokens
 from megatron_recipe.config import Config
-from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
+from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts, vocabulary
 from megatron_recipe.errors import ConfigError
+from megatron_recipe.init_from import check_init_from
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.plan.hardware import profile
 from megatron_recipe.recipes import load_config, recipe_names
@@ -35,6 +36,7 @@ def train_command(
     if gpu:
         profile(gpu)  # a name that is not known is answered here
     facts = check_without_torch(config)
+    check_init_from(config, facts, folder)
     if dry_run:
         say_plan(config, facts, folder)
         return 0
@@ -75,7 +77,7 @@ def say_plan(config: Config, facts: list[DatasetFacts], run_dir: Path) -> None:
     from megatron_recipe.batch_schedule import total_samples
     from megatron_recipe.flops import padded_vocab_size, parameter_count
 
-    parameters = parameter_count(config.model, padded_vocab_size(facts[0].vocab_size, config.model))
+    parameters = parameter_count(config.model, padded_vocab_size(vocabulary(config.model, facts), config.model))
     available = sum(fact.tokens("train") for fact in facts)
     if is_clocked(config.budget):
         length = f"until {config.budget.amount:g} {config.budget.unit} are spent, on {available:,} tokens"

@@ -14,8 +14,10 @@ from megatron_recipe.checkpoint_integrity import marker_is_whole
 from megatron_recipe.checkpoint_policy import CheckpointPolicy
 from megatron_recipe.checkpoint_writer import CheckpointWriter
 from megatron_recipe.config import Config
-from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
+from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts, vocabulary
 from megatron_recipe.direct_optimizer_state import describe_states_in_place
+from megatron_recipe.init_from import check_init_from
+from megatron_recipe.initial_weights import take_initial_weights
 from megatron_recipe.loggers import RunLog, check_packages
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.observation import Observation
@@ -61,7 +63,7 @@ class Run:
     @property
     def vocab_size(self) -> int:
         """The tokenizer's vocabulary, before padding."""
-        return self.facts[0].vocab_size
+        return vocabulary(self.config.model, self.facts)
 
     @property
     def state(self) -> RunState:
@@ -103,8 +105,9 @@ def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[
     for folder in reversed(checkpoint.complete_checkpoints(run_dir / "checkpoints")):
         if not marker_is_whole(folder):
             continue  # damaged: an older one will be taken
+    check_init_from(config, facts, run_dir)
         marker = checkpoint.read_marker(folder)
-        checkpoint.check_architecture(folder, config, facts[0].vocab_size)
+        checkpoint.check_architecture(folder, config, vocabulary(config.model, facts))
         checksums = checkpoint.data_facts(facts)
         checkpoint.check_data(folder, checksums)
         known = {**marker["data"], **checksums}
@@ -115,7 +118,7 @@ def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[
 
 def start(config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: parallel.Ranks, started: float) -> Run:
     """Build model, optimizer, schedule and data, and load the newest good checkpoint if there is one."""
-    vocab_size = facts[0].vocab_size
+    vocab_size = vocabulary(config.model, facts)
     chunks = model.build_model(config, vocab_size, ranks.device)
     updater = optimizer.build_optimizer(config, chunks)
     describe_states_in_place(updater)
@@ -160,6 +163,9 @@ def take_up(run: Run) -> None:
     new_skips = run.skips.wanted(run.config.data.skip_samples, run.state.position)
     for skip in new_skips:
         run.skips.add(skip.first, skip.stop)
+    elif run.config.train.init_from:
+        origin = take_initial_weights(run.training, run.config, run.ranks)
+        run.say(f"beginning with the weights of {origin}")
     if run.ranks.is_first:
         checkpoint.delete_leftovers(run.checkpoints)
         run_folder.write_run_facts(run.config, run.folder, run.vocab_size, run.ranks)
@@ -175,6 +181,7 @@ def take_up(run: Run) -> None:
         position=run.state.position,
         optimizer=optimizer.optimizer_name(run.training.optimizer),
         layers="Transformer Engine" if model.transformer_engine_is_there() else "Megatron-Core local",
+        init_from=None if newest else run.config.train.init_from,
         world_size=run.ranks.world_size,
         micro_batch=run.config.batch.micro_batch,
     )

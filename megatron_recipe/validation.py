@@ -188,6 +188,11 @@ def _data_problems(config: Config, facts: list[DatasetFacts], held_out: Sequence
             f"data.mask_between_documents=true cannot be split over parallel.context={config.parallel.context}; "
             "set parallel.context=1, or data.mask_between_documents=false"
         )
+    if config.model.vocab_size and config.model.vocab_size < facts[0].vocab_size:
+        yield (
+            f"model.vocab_size={config.model.vocab_size} is less than the {facts[0].vocab_size} ids of the tokenizer "
+            f"of {facts[0].folder}; set model.vocab_size=null, or prepare the dataset with the model's tokenizer"
+        )
     for fact in facts:
         if fact.tokens("train") <= length:
             yield (

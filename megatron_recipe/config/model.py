@@ -52,6 +52,9 @@ class ModelConfig(Section):
     """Share the input embedding with the output layer: saves vocabulary × hidden_size parameters."""
     init_std: float = Field(default=0.02, gt=0)
     """Standard deviation of the initial weights; output projections use it divided by sqrt(2 × num_layers)."""
+    vocab_size: int | None = Field(default=None, gt=0)
+    """Ids that the model has; null takes the tokenizer's number. For a model that has more than its tokenizer, as some
+    of Hugging Face do."""
     vocab_multiple_of: int = Field(default=128, gt=0)
     """The vocabulary is padded to a multiple of this, so that matrix products stay aligned and tensor parallelism
     divides it; not dependent on the layout, so that checkpoints move between layouts."""
