@@ -102,10 +102,10 @@ def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[
     held_out = [read_dataset_facts(Path(entry.path)) for entry in config.data.validation_sets]
     check_config(config, facts, world_size, on_cpu, held_out)
     check_packages(config)
+    check_init_from(config, facts, run_dir)
     for folder in reversed(checkpoint.complete_checkpoints(run_dir / "checkpoints")):
         if not marker_is_whole(folder):
             continue  # damaged: an older one will be taken
-    check_init_from(config, facts, run_dir)
         marker = checkpoint.read_marker(folder)
         checkpoint.check_architecture(folder, config, vocabulary(config.model, facts))
         checksums = checkpoint.data_facts(facts)
@@ -160,12 +160,12 @@ def take_up(run: Run) -> None:
     if newest:
         checkpoint.load_checkpoint(newest, run.training, run.config, run.vocab_size)
         run.saved_step = run.state.step
-    new_skips = run.skips.wanted(run.config.data.skip_samples, run.state.position)
-    for skip in new_skips:
-        run.skips.add(skip.first, skip.stop)
     elif run.config.train.init_from:
         origin = take_initial_weights(run.training, run.config, run.ranks)
         run.say(f"beginning with the weights of {origin}")
+    new_skips = run.skips.wanted(run.config.data.skip_samples, run.state.position)
+    for skip in new_skips:
+        run.skips.add(skip.first, skip.stop)
     if run.ranks.is_first:
         checkpoint.delete_leftovers(run.checkpoints)
         run_folder.write_run_facts(run.config, run.folder, run.vocab_size, run.ranks)
@@ -177,11 +177,11 @@ def take_up(run: Run) -> None:
         run.say(f"warning: checkpoint {problem}; taking the one before it")
     run.event(
         "resume" if newest else "start",
+        init_from=None if newest else run.config.train.init_from,
         step=run.state.step,
         position=run.state.position,
         optimizer=optimizer.optimizer_name(run.training.optimizer),
         layers="Transformer Engine" if model.transformer_engine_is_there() else "Megatron-Core local",
-        init_from=None if newest else run.config.train.init_from,
         world_size=run.ranks.world_size,
         micro_batch=run.config.batch.micro_batch,
     )
