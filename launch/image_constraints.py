@@ -1,7 +1,8 @@
 """Constraints that keep what an image brings: its torch and all that was built against it stay as they are.
 
-Run by setup_env.sh inside a venv that sees the image's packages:
+Run by setup_env.sh and image_packages.sh inside a venv that sees the image's packages:
     python launch/image_constraints.py requirements.lock > constraints.txt
+    python launch/image_constraints.py requirements.lock torch==2.10.0 > constraints.txt   (another torch than the lock's)
 
 Three kinds of packages:
 - built against the image's torch, CUDA or numpy (BOUND_TO_TORCH): pinned to the image's version, never replaced;
@@ -47,6 +48,17 @@ def constraints_for_image(lock: str, installed: dict[str, str], constrained_by_i
     return [f"{name}=={version}" for name, version in sorted(bound.items())] + kept
 
 
+def constraints_with(lock: str, pins: Iterable[str]) -> list[str]:
+    """Lines of a constraints file for a torch of one's own that differs from the lock's: `pins` and what is left.
+
+    What torch brings along (CUDA's wheels, Triton) follows the wished torch, not the lock.
+    """
+    wished = [pin for text in pins for pin in text.split()]
+    names = {normalized(pin.split("==")[0]) for pin in wished}
+    follows = {name for name in pins_in(lock) if BOUND_TO_TORCH.fullmatch(name) and name != "numpy"}
+    return wished + [line for name, line in pins_in(lock).items() if name not in names | follows]
+
+
 def image_distributions() -> dict[str, str]:
     """{normalized name: version} of what this venv sees but does not hold itself."""
     venv = Path(sys.prefix)
@@ -56,6 +68,9 @@ def image_distributions() -> dict[str, str]:
 
 def main() -> None:
     """Print the constraints for the Python that runs this."""
+    if len(sys.argv) > 2:
+        print("\n".join(constraints_with(Path(sys.argv[1]).read_text(encoding="utf-8"), sys.argv[2:])))
+        return
     installed = image_distributions()
     files = [Path(name) for name in os.environ.get("PIP_CONSTRAINT", "").split()]
     constrained = [name for file in files if file.is_file() for name in pins_in(file.read_text(encoding="utf-8"))]

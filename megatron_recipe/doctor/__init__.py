@@ -1,4 +1,4 @@
-"""What this machine has and lacks for the recipe, and the fix for each lack. Run: megatron-recipe doctor [--json]
+"""What this machine has and lacks for the recipe, and the fix for each lack. Run: megatron-recipe doctor [--build] [--json]
 
 Each check is one function that returns one Check. A check that raises is itself a failure, and one that does not
 answer in time a warning, so that a broken package, disk or network does not hide the others.
@@ -52,11 +52,11 @@ CHECKS: tuple[Callable[[], Check], ...] = (
 )
 
 
-def run_doctor(checks: tuple[Callable[[], Check], ...] = CHECKS) -> list[Check]:
-    """All checks, in order, each within CHECK_SECONDS. torch is imported before, however long a cold disk takes."""
+def run_doctor(checks: tuple[Callable[[], Check], ...] = CHECKS, seconds_each: float = CHECK_SECONDS) -> list[Check]:
+    """All checks, in order, each within `seconds_each`. torch is imported before, however long a cold disk takes."""
     with contextlib.suppress(Exception):  # check_torch says why
         importlib.import_module("torch")
-    return [run_check(check) for check in checks]
+    return [run_check(check, seconds_each) for check in checks]
 
 
 def run_check(check: Callable[[], Check], seconds: float = CHECK_SECONDS) -> Check:
@@ -80,8 +80,12 @@ def run_check(check: Callable[[], Check], seconds: float = CHECK_SECONDS) -> Che
 
 
 def print_doctor(json_output: bool) -> int:
+    """Look at this machine and print what was found; the exit code is 1 if a check failed."""
+    return print_checks(run_doctor(), json_output)
+
+
+def print_checks(results: list[Check], json_output: bool) -> int:
     """Print the checks to standard output (a table, plain lines, or JSON); the exit code is 1 if any failed."""
-    results = run_doctor()
     if json_output:
         print(json.dumps([asdict(check) for check in results], ensure_ascii=False, indent=1))
     elif sys.stdout.isatty():
