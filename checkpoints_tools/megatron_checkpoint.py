@@ -1,15 +1,13 @@
 """Read a Megatron `torch_dist` checkpoint on a CPU: no process groups, no GPU, no Megatron, no Transformer Engine.
 
-Megatron's format (megatron/core/dist_checkpointing/strategies/torch.py) is PyTorch's distributed checkpoint: a
-`.metadata` that lists every whole tensor and where its pieces lie, so the layout that wrote it does not matter here.
+Megatron's format (megatron/core/dist_checkpointing/strategies/torch.py) is PyTorch's distributed checkpoint, which
+lists every whole tensor and where its pieces lie, so the layout that wrote it does not matter here: distcp.py.
 Layers come in two forms, and both are read: stacked, `decoder.layers.<name>` with a leading layer dimension, and
 single, `decoder.layers.<i>.<name>`, where linear_fc1 is also cut into `_w` (gate) and `_v` (up).
 """
 
 import json
-import pickle
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from checkpoints_tools.distcp import StoredTensor, read_region, read_stored_tensors
+from megatron_recipe.checkpoint_integrity import INTEGRITY, OWN_CHECKSUM, marker_is_whole
 from megatron_recipe.errors import CheckpointError
 from megatron_recipe.files import sha256_file
 
@@ -52,13 +52,26 @@ def find_checkpoint(path: Path) -> Path:
                 f"{path}: {COMPLETE} is missing, so this checkpoint was not written to the end; take an older one"
             )
         return path
-    for folder in (path / "checkpoints", path):
-        complete = [file.parent for file in folder.glob(f"*/{COMPLETE}") if (file.parent / ".metadata").is_file()]
-        if complete:
-            return max(complete, key=lambda checkpoint: checkpoint_facts(checkpoint)["step"])
+    complete = run_checkpoints(path)
+    if complete:
+        return max(complete, key=_newness)
     raise CheckpointError(
         f"{path}: no complete checkpoint here; give a run folder (runs/<name>) or one of its checkpoints/step_* folders"
     )
+
+
+def run_checkpoints(run: Path) -> list[Path]:
+    """The complete checkpoints below a run folder or its `checkpoints` folder, of weights alone too."""
+    for folder in (run / "checkpoints", run):
+        complete = [file.parent for file in folder.glob(f"*/{COMPLETE}") if (file.parent / ".metadata").is_file()]
+        if complete:
+            return sorted(complete)
+    return []
+
+
+def _newness(checkpoint: Path) -> tuple[int, bool]:
+    # of one step, the run's own checkpoint goes before a mean or a copy
+    return checkpoint_facts(checkpoint)["step"], checkpoint.name.startswith("step_")
 
 
 def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
@@ -95,83 +108,92 @@ def model_config(facts: dict[str, Any]) -> "ModelConfig":
         ) from error
 
 
-def verify_integrity(checkpoint: Path) -> None:
-    """Hash every file that Megatron's integrity.json lists. Raises CheckpointError for a changed or missing one.
+def verify_lists(checkpoint: Path) -> None:
+    """Check everything but the large files: the marker, the lists, and that no file is missing.
 
-    Megatron's own check does the same behind an import of 5 seconds; a checkpoint without the list passes.
+    The values of a weight are checked when they are read, each with the checksum that is stored beside it, so that an
+    export need not read the optimizer's states, which lie in the same files. A checkpoint without the lists passes.
+    Raises CheckpointError.
     """
-    listing = checkpoint / "integrity.json"
-    if not listing.is_file():
-        return
-    for name, expected in json.loads(listing.read_text(encoding="utf-8"))["files"].items():
+    if OWN_CHECKSUM in checkpoint_facts(checkpoint) and not marker_is_whole(checkpoint):
+        raise CheckpointError(f"{checkpoint / COMPLETE}: changed since it was written; take another checkpoint")
+    for name, expected in checksums(checkpoint).items():
         file = checkpoint / name
-        if not file.is_file() or sha256_file(file) != expected:
+        changed = file.is_file() and not name.endswith(".distcp") and sha256_file(file) != expected
+        if changed or not file.is_file():
             raise CheckpointError(
                 f"{file}: missing or changed since it was written; take another checkpoint of the run"
             )
 
 
-def read_index(checkpoint: Path) -> dict[str, TensorInfo]:
-    """{name: shape and type} of all tensors of a checkpoint, optimizer included; reads no tensor.
-
-    Raises CheckpointError for a folder that is no torch_dist checkpoint.
-    """
-    from torch.distributed.checkpoint import FileSystemReader
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-
+def checksums(checkpoint: Path) -> dict[str, str]:
+    """{file: SHA-256} of Megatron's integrity.json; empty without one. Raises CheckpointError for a changed one."""
+    listing = checkpoint / INTEGRITY
+    if not listing.is_file():
+        return {}
+    if checkpoint_facts(checkpoint).get("integrity_sha256", (own := sha256_file(listing))) != own:
+        raise CheckpointError(f"{listing}: changed since it was written; take another checkpoint")
     try:
-        entries = FileSystemReader(checkpoint).read_metadata().state_dict_metadata
-    except (OSError, EOFError, AttributeError, ImportError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{checkpoint}: not a Megatron torch_dist checkpoint, or damaged ({error})") from error
-    return {
-        name: TensorInfo(tuple(entry.size), entry.properties.dtype)
-        for name, entry in entries.items()
-        if isinstance(entry, TensorStorageMetadata)
-    }
+        return {**json.loads(listing.read_text(encoding="utf-8"))["files"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{listing}: damaged ({error!r}); take another checkpoint of the run") from error
 
 
-def model_index(checkpoint: Path) -> dict[str, TensorInfo]:
-    """The part of `read_index` that is the model's weights, under the names of the file."""
-    return {
-        name: info
-        for name, info in read_index(checkpoint).items()
-        if MODEL_KEY.match(name) and NOT_A_WEIGHT not in name
-    }
+class CheckpointReader:
+    """The weights of a checkpoint, one at a time, under Megatron's names with layer numbers.
+
+    Raises CheckpointError for a folder that holds no Megatron GPT.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        self.stored = read_stored_tensors(checkpoint)
+        """All tensors under the names of the file, the optimizer's too."""
+        self._parts = _parts_by_name(self.stored)
+        if not self._parts:
+            raise CheckpointError(f"{checkpoint}: holds no weights of a Megatron GPT (no embedding or decoder)")
+        self.weights = {name: _info(parts) for name, parts in self._parts.items()}
+        """Shape and type of each weight, as `read` gives it."""
+
+    def read(self, name: str) -> Tensor:
+        """One weight, as saved. Raises CheckpointError where it is missing or damaged."""
+        if name not in self._parts:
+            raise CheckpointError(f"{self.checkpoint}: lacks {name}; take a checkpoint of this project's trainer")
+        parts = [read_region(stored, layer) for stored, layer in self._parts[name]]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """All weights of the model, as saved, under Megatron's names with layer numbers (`decoder.layers.<i>.…`).
-
-    Raises CheckpointError for a damaged checkpoint or one that holds no GPT.
-    """
-    from torch.distributed.checkpoint import FileSystemReader, load
-    from torch.distributed.checkpoint.api import CheckpointException
-
-    index = model_index(checkpoint)
-    if not index:
-        raise CheckpointError(f"{checkpoint}: holds no weights of a Megatron GPT (no embedding or decoder)")
-    weights: dict[str, Any] = {name: torch.empty(info.shape, dtype=info.dtype) for name, info in index.items()}
-    try:
-        with warnings.catch_warnings():
-            # no process group is just what is meant here
-            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-            load(weights, storage_reader=FileSystemReader(checkpoint), no_dist=True)
-    except (CheckpointException, OSError, RuntimeError, ValueError) as error:
-        cause = " ".join(str(error).split())[-200:]
-        raise CheckpointError(f"{checkpoint}: damaged ({cause}); take another checkpoint of the run") from error
-    return with_layer_numbers({MODEL_KEY.sub(r"\1", name): weight for name, weight in weights.items()})
+    """All weights of the model at once, as saved. Raises CheckpointError for a damaged checkpoint or another one."""
+    reader = CheckpointReader(checkpoint)
+    return {name: reader.read(name) for name in reader.weights}
 
 
-def with_layer_numbers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Stacked layers as one view per layer, and cut linear_fc1 joined again: names as in a model's state dict."""
-    result: dict[str, Tensor] = {}
-    for name, weight in weights.items():
-        stacked = re.match(r"decoder\.layers\.(?!\d+\.)(.+)$", name)
+Part = tuple[StoredTensor, int | None]
+"""A stored tensor, and which index of its first dimension is meant; None: all of it."""
+
+
+def _parts_by_name(stored: dict[str, StoredTensor]) -> dict[str, list[Part]]:
+    """Name with layer number → what it is read from; the two halves of a cut linear_fc1 are joined again."""
+    found: dict[str, list[Part]] = {}
+    for name, tensor in stored.items():
+        own = MODEL_KEY.match(name)
+        if not own or NOT_A_WEIGHT in name:
+            continue
+        stacked = re.match(r"decoder\.layers\.(?!\d+\.)(.+)$", own[1])
         if stacked:
-            result.update({f"decoder.layers.{index}.{stacked[1]}": layer for index, layer in enumerate(weight)})
+            layers = range(tensor.shape[0])
+            found.update({f"decoder.layers.{layer}.{stacked[1]}": [(tensor, layer)] for layer in layers})
         else:
-            result[name] = weight
-    for gate in [name for name in result if name.endswith("linear_fc1.weight_w")]:
+            found[own[1]] = [(tensor, None)]
+    for gate in [name for name in found if name.endswith("linear_fc1.weight_w")]:
         whole = gate.removesuffix("_w")
-        result[whole] = torch.cat([result.pop(gate), result.pop(f"{whole}_v")])
-    return result
+        if f"{whole}_v" in found:
+            found[whole] = found.pop(gate) + found.pop(f"{whole}_v")
+    return found
+
+
+def _info(parts: list[Part]) -> TensorInfo:
+    shapes = [stored.shape if layer is None else stored.shape[1:] for stored, layer in parts]
+    rows = [sum(shape[0] for shape in shapes)] if shapes[0] else []
+    return TensorInfo((*rows, *shapes[0][1:]), parts[0][0].dtype)

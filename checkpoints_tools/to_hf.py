@@ -1,265 +1,198 @@
 """Export a Megatron checkpoint as a Hugging Face folder that transformers, vLLM and lm-eval load.
 
 Run: megatron-recipe convert to-hf RUN_OR_CHECKPOINT OUT
-The folder appears whole or not at all, and only after its logits and token ids were found equal.
+Weights go from file to file one at a time. The folder appears whole or not at all, and only after its logits and token
+ids were found equal; config.json, without which nothing loads it, is written last.
 """
 
-import json
+import math
+import shutil
 import time
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
+from torch import Tensor
 
-from checkpoints_tools.compare_logits import LARGEST_DIFFERENCE, compare_logits
-from checkpoints_tools.held_out import read_held_out, tokenizer_file
+from checkpoints_tools.compare_logits import compare_with_reference
+from checkpoints_tools.comparison_text import choose_text, default_token_count
+from checkpoints_tools.export_plan import ExportPlan, plan_export
+from checkpoints_tools.held_out import read_held_out
 from checkpoints_tools.hf_tokenizer import convert_tokenizer, count_id_differences
-from checkpoints_tools.megatron_checkpoint import (
-    checkpoint_facts,
-    find_checkpoint,
-    model_config,
-    model_index,
-    read_model_weights,
-    verify_integrity,
-)
+from checkpoints_tools.megatron_checkpoint import verify_lists
+from checkpoints_tools.megatron_logits import megatron_reference
 from checkpoints_tools.model_card import model_card
-from checkpoints_tools.weight_map import ModelShape, megatron_to_hf
-from data_prep.manifest import read_manifest
-from megatron_recipe.config import ModelConfig
-from megatron_recipe.console import say
-from megatron_recipe.errors import CheckpointError, ConfigError, DataError
-from megatron_recipe.files import atomic_folder, write_json
+from checkpoints_tools.safetensors_files import write_safetensors
+from checkpoints_tools.weight_map import hf_shapes, hf_weights_of, rows
+from megatron_recipe.console import progress, say
+from megatron_recipe.errors import CheckpointError, ConfigError
+from megatron_recipe.files import atomic_folder, disk_full, write_json
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class ExportPlan:
-    """What will be exported, from where, as what; made without reading a tensor."""
-
-    checkpoint: Path
-    facts: dict[str, Any]
-    model: ModelConfig
-    dataset: Path
-    manifest: dict[str, Any]
-    tokenizer: Path
-    dtype: torch.dtype
-    padded_vocab_size: int
-
-    @property
-    def shape(self) -> ModelShape:
-        """Names and shapes of the weights."""
-        model = self.model
-        return ModelShape(
-            model.num_layers,
-            model.hidden_size,
-            model.ffn_hidden_size,
-            model.num_heads,
-            model.num_kv_groups,
-            model.head_dim,
-            self.facts["vocab_size"],
-            model.tied_embeddings,
-            model.qk_norm,
-        )
-
-    @property
-    def dtype_name(self) -> str:
-        """As `--dtype` takes it."""
-        return str(self.dtype).removeprefix("torch.")
-
-
-def plan_export(source: Path, dataset: Path | None = None, dtype: str | None = None) -> ExportPlan:
-    """Find the checkpoint, its dataset (the run's first one unless given) and its tokenizer.
-
-    dtype: "float32" or "bfloat16"; None keeps the checkpoint's.
-    Raises CheckpointError for a folder without a complete checkpoint or without a tokenizer that fits it, ConfigError
-    for an unknown dtype.
-    """
-    if dtype is not None and dtype not in DTYPES:
-        raise ConfigError(f"--dtype={dtype} is not known; use one of {', '.join(DTYPES)}")
-    checkpoint = find_checkpoint(source)
-    facts = checkpoint_facts(checkpoint)
-    embedding = next(
-        (info for name, info in model_index(checkpoint).items() if name.endswith("word_embeddings.weight")), None
-    )
-    if embedding is None:
-        raise CheckpointError(f"{checkpoint}: holds no word embedding, so no GPT; give a checkpoint of this project")
-    folder = dataset or dataset_of_run(checkpoint)
-    try:
-        manifest = read_manifest(folder)
-        tokenizer = tokenizer_file(folder, manifest)
-    except DataError as error:
-        raise CheckpointError(f"no tokenizer for {checkpoint}: {error} (or give the dataset with --dataset)") from error
-    vocab_size = manifest["tokenizer"]["vocab_size"]
-    if vocab_size != facts["vocab_size"]:
-        raise CheckpointError(
-            f"{folder}: its tokenizer has {vocab_size} ids, the checkpoint was trained with {facts['vocab_size']}; "
-            "give the dataset of the run with --dataset"
-        )
-    return ExportPlan(
-        checkpoint=checkpoint,
-        facts=facts,
-        model=model_config(facts),
-        dataset=folder,
-        manifest=manifest,
-        tokenizer=tokenizer,
-        dtype=DTYPES[dtype] if dtype else embedding.dtype,
-        padded_vocab_size=embedding.shape[0],
-    )
-
-
-def dataset_of_run(checkpoint: Path) -> Path:
-    """The first dataset of the run that a checkpoint lies in. Raises CheckpointError where that is not to be found."""
-    config_file = checkpoint.absolute().parent.parent / "config.yaml"
-    try:
-        config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-        return Path(config["data"]["datasets"][0]["path"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, IndexError) as error:
-        raise CheckpointError(
-            f"{checkpoint}: {config_file} does not say which dataset it was trained on; give it with --dataset"
-        ) from error
-
-
-def describe(plan: ExportPlan, out: Path) -> list[str]:
-    """Lines for --dry-run."""
-    shape = plan.shape
-    return [
-        f"checkpoint {plan.checkpoint}, step {plan.facts['step']}",
-        f"{architecture(plan.model)}: {shape.num_layers} layers, hidden {shape.hidden_size}, "
-        f"{shape.num_heads} heads × {shape.head_dim}, {shape.num_kv_groups} key-value groups",
-        f"vocabulary {shape.vocab_size} ({plan.padded_vocab_size} with padding, which is cut off)",
-        f"tokenizer {plan.tokenizer}",
-        f"would write {out} as {plan.dtype_name}",
-    ]
-
-
-def architecture(model: ModelConfig) -> str:
-    """The transformers class whose arithmetic is the model's."""
-    return "Qwen3ForCausalLM" if model.qk_norm else "LlamaForCausalLM"
+GIGABYTE = 10**9
+SHARD_GIGABYTES = 5.0
+EXPORT, GENERATION = "export.json", "generation_config.json"
 
 
 def export_run(
-    source: Path, out: Path, *, dataset: Path | None = None, dtype: str | None = None, compare: bool = True
+    source: Path,
+    out: Path,
+    *,
+    dataset: Path | None = None,
+    dtype: str | None = None,
+    max_shard_gigabytes: float = SHARD_GIGABYTES,
+    compare: bool = True,
+    text: Path | None = None,
+    max_tokens: int | None = None,
 ) -> dict[str, Any]:
-    """Export a checkpoint, or the newest complete one of a run, to the folder `out`; returns what export.json says.
+    """Export `source` into the folder `out`, and prove it.
 
-    dataset, dtype: see `plan_export`. compare: prove equal logits on held-out text (a failure leaves no folder).
-    Raises CheckpointError for what cannot be exported or exports wrong, ConfigError where `out` is something else.
+    Args:
+        dataset, dtype: see `plan_export`.
+        text: a file to compare on; None takes the dataset's held-out text.
+        max_tokens: to compare on; None takes what is compared in minutes.
+
+    Returns:
+        What export.json says.
+
+    Raises:
+        CheckpointError: what cannot be exported or exports wrong; then there is no folder.
+        ConfigError: `out` is something else.
     """
     plan = plan_export(source, dataset, dtype)
     refuse_other_folder(out)
-    verify_integrity(plan.checkpoint)
+    verify_lists(plan.checkpoint)
+    needed = plan.parameters * plan.dtype.itemsize
+    existing = next(path for path in [out.absolute(), *out.absolute().parents] if path.exists())
+    if shutil.disk_usage(existing).free < needed:
+        raise disk_full(out, needed)
     with atomic_folder(out) as folder:
-        write_model(plan, folder)
-        eod = plan.manifest["tokenizer"]["eod_id"]
-        convert_tokenizer(plan.tokenizer, folder, eod_id=eod, max_length=plan.model.sequence_length_tokens)
+        files = write_weights(plan, folder, int(max_shard_gigabytes * GIGABYTE))
+        write_tokenizer(plan, folder)
         export: dict[str, Any] = {
             "source": str(plan.checkpoint),
             "step": plan.facts["step"],
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "dtype": plan.dtype_name,
-            "comparison": compare_or_raise(plan, folder) if compare else None,
+            "files": files,
+            "comparison": compare_or_raise(plan, folder, text, max_tokens) if compare else None,
             "tokenizer": prove_tokenizer(plan, folder),
         }
-        write_json(folder / "export.json", export)
+        write_json(folder / EXPORT, export)
         (folder / "README.md").write_text(model_card(plan, export, out.name), encoding="utf-8")
+        if not (folder / GENERATION).is_file():  # an imported model brings its own
+            special = {name: value for name, value in plan.special_ids.items() if value is not None}
+            write_json(folder / GENERATION, {"_from_model_config": True, **special})
+        write_json(folder / "config.json", plan.config)
         for file in folder.iterdir():
-            file.chmod(0o644)  # safetensors writes for the owner alone
+            file.chmod(0o644)
     return export
 
 
 def refuse_other_folder(out: Path) -> None:
     """An existing folder is replaced only if it is an export or empty."""
-    if out.exists() and not (out / "export.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} exists and is not an export (no export.json); choose another folder")
+    if out.exists() and not (out / EXPORT).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} exists and is not an export (no {EXPORT}); choose another folder")
 
 
-def write_model(plan: ExportPlan, folder: Path) -> None:
-    """Write weights (safetensors, in shards where they are large), config.json and generation_config.json."""
-    from transformers import GenerationConfig
-    from transformers.utils import logging
+def write_weights(plan: ExportPlan, folder: Path, max_shard_bytes: int) -> dict[str, str]:
+    """Write the weights as safetensors, one in memory at a time. Returns {file: SHA-256}.
 
-    weights = megatron_to_hf(read_model_weights(plan.checkpoint), plan.shape)
-    # Separate memory for each: most are views of stacked layers, which safetensors does not save.
-    exported = {name: weight.to(plan.dtype, copy=True).contiguous() for name, weight in weights.items()}
-    model = empty_model(plan)
-    if plan.model.tied_embeddings:
-        exported["lm_head.weight"] = exported["model.embed_tokens.weight"]
-    model.load_state_dict(exported, strict=True, assign=True)
-    model.tie_weights()
-    eod = plan.manifest["tokenizer"]["eod_id"]
-    model.generation_config = GenerationConfig(bos_token_id=eod, eos_token_id=eod, pad_token_id=eod)
-    logging.disable_progress_bar()
-    model.save_pretrained(folder)
-    # transformers 5 keeps the rotary base in rope_parameters; transformers 4 and older engines look for it here.
-    config_file = folder / "config.json"
-    config = json.loads(config_file.read_text(encoding="utf-8"))
-    write_json(config_file, {**config, "rope_theta": config["rope_parameters"]["rope_theta"]})
+    Raises CheckpointError for a weight that cannot be read, is not finite or has no place in the model.
+    """
+    shapes = hf_shapes(plan.shape)
+    total = sum(math.prod(shape) for shape in shapes.values()) * plan.dtype.itemsize
+    with progress("exporting", total / 1e6, "MB") as advance:
+        return write_safetensors(folder, shapes, plan.dtype, exported_weights(plan, advance), max_shard_bytes)
 
 
-def empty_model(plan: ExportPlan) -> Any:
-    """The transformers model without memory for its weights."""
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+def exported_weights(plan: ExportPlan, advance: Callable[..., None]) -> Iterator[tuple[str, Tensor]]:
+    """The Hugging Face weights in the order of `hf_shapes`; the next one is read while one is written."""
+    shape = plan.shape
+    table = rows(shape)
+    for row, weight in zip(table, read_ahead(plan.reader.read, (row.megatron for row in table)), strict=True):
+        for name, part in hf_weights_of(row, {row.megatron: weight}.__getitem__, shape).items():
+            require_finite(name, part, plan.checkpoint)
+            yield name, part.to(plan.dtype).contiguous()
+            advance(part.numel() * plan.dtype.itemsize / 1e6)
 
-    model, eod = plan.model, plan.manifest["tokenizer"]["eod_id"]
-    settings: dict[str, Any] = {
-        "vocab_size": plan.facts["vocab_size"],
-        "hidden_size": model.hidden_size,
-        "intermediate_size": model.ffn_hidden_size,
-        "num_hidden_layers": model.num_layers,
-        "num_attention_heads": model.num_heads,
-        "num_key_value_heads": model.num_kv_groups,
-        "head_dim": model.head_dim,
-        "max_position_embeddings": model.sequence_length_tokens,
-        "rms_norm_eps": model.norm_epsilon,
-        # the trainer hands Megatron whole numbers
-        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},
-        "tie_word_embeddings": model.tied_embeddings,
-        "attention_bias": False,
-        "initializer_range": model.init_std,
-        "bos_token_id": eod,
-        "eos_token_id": eod,
-        "pad_token_id": eod,
-        "dtype": plan.dtype,
-    }
-    with torch.device("meta"):
-        built: Any = (
-            Qwen3ForCausalLM(Qwen3Config(**settings)) if model.qk_norm else LlamaForCausalLM(LlamaConfig(**settings))
+
+def read_ahead(read: Callable[[str], Tensor], names: Iterable[str]) -> Iterator[Tensor]:
+    """What `read` gives for each name, one ahead in a thread of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[Tensor]] = deque()
+        for name in names:
+            waiting.append(pool.submit(read, name))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def require_finite(name: str, weight: Tensor, source: Path) -> None:
+    """Raise CheckpointError for a NaN or an infinite value."""
+    lowest, highest = weight.aminmax()  # both are NaN where one value is
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise CheckpointError(
+            f"{source}: {name} holds NaN or infinite values: the training broke down before this step; "
+            "take an older checkpoint"
         )
-    return built
 
 
-def compare_or_raise(plan: ExportPlan, folder: Path) -> dict[str, Any]:
-    """The comparison of the written folder with the checkpoint. Raises CheckpointError where they differ."""
-    say("comparing logits with Megatron's on held-out text (FP32, CPU)")
-    verdict = compare_logits(plan.checkpoint, folder, plan.dataset, dtype=plan.dtype)
+def write_tokenizer(plan: ExportPlan, folder: Path) -> None:
+    """Write the tokenizer's Hugging Face files: converted from the dataset's, or copied from an imported model's."""
+    if plan.tokenizer is None:
+        return
+    if plan.manifest is None:
+        for file in plan.tokenizer.iterdir():
+            shutil.copyfile(file, folder / file.name)
+        return
+    eod = plan.manifest["tokenizer"]["eod_id"]
+    convert_tokenizer(plan.tokenizer, folder, eod_id=eod, max_length=plan.model.sequence_length_tokens)
+
+
+def compare_or_raise(plan: ExportPlan, folder: Path, text: Path | None, max_tokens: int | None) -> dict[str, Any]:
+    """The comparison of the written weights with the checkpoint. Raises CheckpointError where they differ."""
+    chosen = choose_text(
+        folder,
+        text,
+        plan.dataset,
+        vocab_size=plan.shape.vocab_size,
+        max_length=plan.model.sequence_length_tokens,
+        max_tokens=max_tokens or default_token_count(plan.parameters, plan.shape.vocab_size),
+    )
+    count = sum(map(len, chosen.rows))
+    say(f"comparing with Megatron's logits on {count:,} tokens of {chosen.origin} (FP32, CPU, layer by layer)")
+    work = folder / ".compare"  # in the unfinished folder: a kill leaves it to the next export, which deletes it
+    work.mkdir()
+    reference = megatron_reference(plan.checkpoint, chosen.rows, work, rounded_to=plan.dtype)
+    verdict = compare_with_reference(reference, folder, plan.config)
+    shutil.rmtree(work)
     if not verdict["passed"]:
         raise CheckpointError(
-            f"the export computes other logits than Megatron: the largest difference is "
-            f"{verdict['max_abs_difference']:.2g} (allowed {LARGEST_DIFFERENCE:g}), the best token agrees on "
-            f"{verdict['top1_agreement']:.2%}; nothing was written. --no-compare writes it for a closer look"
+            f"the export computes other logits than Megatron, from {verdict['first_differing_layer']} on: the largest "
+            f"difference is {verdict['max_abs_difference']:.2g} (allowed {verdict['allowed_difference']:.1g}), the "
+            f"best token agrees on {verdict['top1_agreement']:.2%}"
+            + "".join(f"; {problem}" for problem in verdict["config_differences"])
+            + "; nothing was written. --no-compare writes it for a closer look"
         )
-    return verdict
+    return {**verdict, "text": chosen.origin}
 
 
-def prove_tokenizer(plan: ExportPlan, folder: Path) -> dict[str, Any]:
-    """Compare token ids with SentencePiece's on the whole held-out text. Raises CheckpointError where they differ."""
-    texts = (document.text for document in read_held_out(plan.dataset))
-    different, total = count_id_differences(plan.tokenizer, folder, texts)
+def prove_tokenizer(plan: ExportPlan, folder: Path) -> dict[str, Any] | None:
+    """Compare token ids with SentencePiece's on the whole held-out text. Raises CheckpointError where they differ.
+
+    Returns None for a tokenizer that was only copied.
+    """
+    if plan.dataset is None or plan.tokenizer is None:
+        return None
+    different, total = count_id_differences(
+        plan.tokenizer, folder, (document.text for document in read_held_out(plan.dataset))
+    )
     if different:
         raise CheckpointError(
             f"the exported tokenizer gives other ids than {plan.tokenizer} on {different} of {total} held-out "
             "documents; nothing was written. Please report it with the tokenizer.model"
         )
     return {"documents": total, "ids_equal": True}
-
-
-def exported_dtype(export: Path) -> torch.dtype:
-    """Type of the weights of an export. Raises CheckpointError for a folder that is none."""
-    try:
-        config = json.loads((export / "config.json").read_text(encoding="utf-8"))
-        return DTYPES[config["dtype"]]
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{export}: not an export of this project ({error!r}); make one with to-hf") from error

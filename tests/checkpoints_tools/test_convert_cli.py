@@ -47,12 +47,12 @@ def test_compare_passes_then_fails_with_1_once_a_weight_changed(runs, exports, t
     weights["model.layers.1.mlp.down_proj.weight"][0, 0] += 0.5
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     result = invoke("compare", runs / "tied", copy)
-    assert result.exit_code == 1 and "passed: False" in result.stderr
+    assert result.exit_code == 1 and "passed: False" in result.stdout
 
 
 def test_compare_refuses_a_folder_that_is_no_export(runs, tmp_path):
     result = invoke("compare", runs / "tied", tmp_path)
-    assert isinstance(result.exception, CheckpointError) and "not an export" in str(result.exception)
+    assert isinstance(result.exception, CheckpointError) and "not a Hugging Face folder" in str(result.exception)
 
 
 @pytest.mark.parametrize("architecture", ["tied", "untied_qk_norm"])
