@@ -88,57 +88,67 @@ def _product(left: Tensor, right: Tensor) -> Call:
 
 def feed_forward(shape: Shape) -> Iterator[Case]:
     """SwiGLU with the products beside it: apart, and in one kernel."""
+    yield from _apart(shape)
+    for name, times_tiles in (("quack", False), ("quack, tiles timed", True)):
+        yield from _within(shape, name, QuackKernels(times_tiles=times_tiles))
+
+
+def _apart(shape: Shape) -> Iterator[Case]:
+    """Each product and each pass over the activations for itself."""
     width, ffn, rows = shape.model.hidden_size, shape.model.ffn_hidden_size, shape.tokens
-    quack = QuackKernels()
-    first, second = 2.0 * rows * width * 2 * ffn, 2.0 * rows * width * ffn
-
-    def swiglu() -> tuple[Callable[..., Any], Callable[..., Any]]:
-        from megatron.core.fusions.fused_bias_swiglu import swiglu as forward
-        from megatron.core.fusions.fused_bias_swiglu import swiglu_back as backward
-
-        return forward, backward
-
-    def apart() -> Call:
-        x, up, (forward, _) = values(rows, width), values(2 * ffn, width), swiglu()
-        return lambda: forward(x @ up.T)
 
     def gated() -> Call:
-        x, up = values(rows, width), values(2 * ffn, width)
-        return lambda: quack.gated_product(x, up)
+        from megatron.core.fusions.fused_bias_swiglu import swiglu
 
-    def apart_backward() -> Call:
-        gradient, down, gate_up = values(rows, width), values(width, ffn), values(rows, 2 * ffn)
-        _, backward = swiglu()
-        return lambda: backward(gradient @ down, gate_up)
+        x, up = values(rows, width), values(2 * ffn, width)
+        return lambda: swiglu(x @ up.T)
 
     def gated_backward() -> Call:
-        gradient, down, gate_up = values(rows, width), values(width, ffn), values(rows, 2 * ffn)
-        return lambda: quack.gated_product_backward(gradient, down, gate_up)
+        from megatron.core.fusions.fused_bias_swiglu import swiglu_back
 
-    def sum_apart() -> Call:
+        gradient, down, gate_up = values(rows, width), values(width, ffn), values(rows, 2 * ffn)
+        return lambda: swiglu_back(gradient @ down, gate_up)
+
+    def with_sum() -> Call:
         x, down, residual = values(rows, ffn), values(width, ffn), values(rows, width)
         return lambda: x @ down.T + residual
 
-    def sum_within() -> Call:
+    second = 2.0 * rows * width * ffn
+    yield Case("gate and up, SwiGLU", "cuBLAS, Megatron", gated, 2 * second)
+    yield Case("gradient of gate and up", "cuBLAS, Megatron", gated_backward, second)
+    yield Case("down and residual", "cuBLAS, torch", with_sum, second)
+
+
+def _within(shape: Shape, name: str, kernels: QuackKernels) -> Iterator[Case]:
+    """The passes inside the products."""
+    width, ffn, rows = shape.model.hidden_size, shape.model.ffn_hidden_size, shape.tokens
+
+    def gated() -> Call:
+        x, up = values(rows, width), values(2 * ffn, width)
+        return lambda: kernels.gated_product(x, up)
+
+    def gated_backward() -> Call:
+        gradient, down, gate_up = values(rows, width), values(width, ffn), values(rows, 2 * ffn)
+        return lambda: kernels.gated_product_backward(gradient, down, gate_up)
+
+    def with_sum() -> Call:
         x, down, residual = values(rows, ffn), values(width, ffn), values(rows, width)
-        return lambda: quack.product_and_sum(x, down, residual)
+        return lambda: kernels.product_and_sum(x, down, residual)
 
     def to_input() -> Call:
         gradient, up = values(rows, 2 * ffn), values(2 * ffn, width)
-        return lambda: quack.gate_up_to_input(gradient, up)
+        return lambda: kernels.gate_up_to_input(gradient, up)
 
     def to_weight() -> Call:
         x, gradient, into = values(rows, width), values(rows, 2 * ffn), values(2 * ffn, width, dtype=torch.float32)
-        return lambda: quack.add_gate_up_gradient(x, gradient, into)
+        return lambda: kernels.add_gate_up_gradient(x, gradient, into)
 
-    yield Case("gate and up, SwiGLU", "cuBLAS, Megatron", apart, first)
-    yield Case("gate and up, SwiGLU", "quack", gated, first)
-    yield Case("gradient of gate and up", "cuBLAS, Megatron", apart_backward, second)
-    yield Case("gradient of gate and up, SwiGLU again", "quack", gated_backward, second)
-    yield Case("down and residual", "cuBLAS, torch", sum_apart, second)
-    yield Case("down and residual", "quack", sum_within, second)
-    yield Case("gate and up: gradient of the input", "quack", to_input, first)
-    yield Case("gate and up: FP32 gradient of the weight", "quack", to_weight, first)
+    second = 2.0 * rows * width * ffn
+    yield Case("gate and up, SwiGLU", name, gated, 2 * second)
+    yield Case("gradient of gate and up, SwiGLU again", name, gated_backward, second)
+    yield Case("down and residual", name, with_sum, second)
+    yield Case("gate and up: gradient of the input", name, to_input, 2 * second)
+    yield Case("gate and up: FP32 gradient of the weight", name, to_weight, 2 * second)
 
 
 def norm(shape: Shape) -> Iterator[Case]:

@@ -44,9 +44,14 @@ class QuackKernels:
     """quack's kernels, written for sm_90 and up, and Transformer Engine's product for the plain weight gradient.
 
     gate_up has a gate and its up beside each other, so that one thread holds both; `concat_layout` reads and writes
-    weights that have all gates first, as Megatron's do. They choose their tiles by timing at the first call of a shape,
-    which quack keeps on disk.
+    weights that have all gates first, as Megatron's do.
+
+    times_tiles: choose each product's tiles by timing them at the first call of a shape. That takes several copies of
+    what it is called with and, without room for them, adds to gradients again and again: for benchmarks.
     """
+
+    def __init__(self, *, times_tiles: bool = False) -> None:
+        self.times_tiles = times_tiles
 
     def norm(self, x: Tensor, weight: Tensor, residual: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
         """See `LayerKernels.norm`."""
@@ -72,27 +77,29 @@ class QuackKernels:
         """See `LayerKernels.gated_product`."""
         from quack.gemm_interface import gemm_gated
 
-        gate_up, activation = gemm_gated(x, weight.T, activation="swiglu", concat_layout=("B",))
+        gate_up, activation = gemm_gated(x, weight.T, activation="swiglu", concat_layout=("B",), tuned=self.times_tiles)
         return gate_up, activation
 
     def gated_product_backward(self, gradient: Tensor, weight: Tensor, gate_up: Tensor) -> tuple[Tensor, Tensor]:
         """See `LayerKernels.gated_product_backward`."""
         from quack.gemm_interface import gemm_dgated
 
-        gate_up_gradient, activation = gemm_dgated(gradient, weight, gate_up, activation="swiglu")
+        gate_up_gradient, activation = gemm_dgated(
+            gradient, weight, gate_up, activation="swiglu", tuned=self.times_tiles
+        )
         return gate_up_gradient, activation
 
     def product_and_sum(self, x: Tensor, weight: Tensor, addend: Tensor) -> Tensor:
         """See `LayerKernels.product_and_sum`."""
         from quack.gemm_interface import gemm_add
 
-        return gemm_add(x, weight.T, addend)
+        return gemm_add(x, weight.T, addend, tuned=self.times_tiles)
 
     def gate_up_to_input(self, gradient: Tensor, weight: Tensor) -> Tensor:
         """See `LayerKernels.gate_up_to_input`."""
         from quack.gemm_interface import gemm
 
-        product = gemm(gradient, weight, dynamic_scheduler=True, concat_layout=("B",))
+        product = gemm(gradient, weight, dynamic_scheduler=True, concat_layout=("B",), tuned=self.times_tiles)
         assert isinstance(product, Tensor)
         return product
 
@@ -100,7 +107,9 @@ class QuackKernels:
         """See `LayerKernels.add_gate_up_gradient`."""
         from quack.gemm_interface import gemm_add_inplace
 
-        gemm_add_inplace(gradient.T, x, main_grad, dynamic_scheduler=True, concat_layout=("C", "out"))
+        gemm_add_inplace(
+            gradient.T, x, main_grad, dynamic_scheduler=True, concat_layout=("C", "out"), tuned=self.times_tiles
+        )
 
     def add_gradient(self, x: Tensor, gradient: Tensor, main_grad: Tensor) -> None:
         """See `LayerKernels.add_gradient`."""

@@ -14,7 +14,7 @@ from megatron_recipe.checkpoint import own_pickles_are_trusted
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available() or not model.transformer_engine_is_there(),
-    reason="needs a GPU and Transformer Engine",
+    reason="needs a GPU with TE",
 )
 PLAIN = ("kernels.layer=engine", "kernels.loss=megatron", "kernels.attention=cudnn")
 CHOICES = {
