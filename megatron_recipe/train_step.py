@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.pipeline_parallel import get_forward_backward_func
+from torch import Tensor
 
 from megatron_recipe.batch_schedule import batch_size_at
 from megatron_recipe.checkpoint import Training
@@ -65,15 +66,15 @@ def train_step(
         **schedule_shape(config),
         forward_only=False,
     )
-    loss_sum, tokens = reduce_losses(losses, ranks.device).tolist()
+    totals = reduce_losses(losses, ranks.device)
     set_learning_rate(training, samples, share)  # before the update: the first step's rate is not 0
-    updated, grad_norm, verdict = update(training.optimizer, config, guard, training, loss_sum / tokens)
+    updated, loss, grad_norm, verdict = update(training.optimizer, config, guard, training, totals)
     state.step += 1
     state.samples += samples
     state.position = advance(state.position, samples, skips)
     state.tokens += samples * config.model.sequence_length_tokens
     learning_rate = training.optimizer.param_groups[0]["lr"]
-    return StepResult(loss_sum / tokens, grad_norm, learning_rate, updated, verdict)
+    return StepResult(loss, grad_norm, learning_rate, updated, verdict)
 
 
 def set_learning_rate(training: Training, samples: int, share: float | None) -> None:
@@ -86,20 +87,25 @@ def set_learning_rate(training: Training, samples: int, share: float | None) -> 
 
 
 def update(
-    optimizer: MegatronOptimizer, config: Config, guard: Guard, training: Training, loss: float
-) -> tuple[bool, float, Verdict]:
-    """Whether the weights were updated, the gradient norm, and what the guard said.
+    optimizer: MegatronOptimizer, config: Config, guard: Guard, training: Training, totals: Tensor
+) -> tuple[bool, float, float, Verdict]:
+    """Whether the weights were updated, the loss, the gradient norm, and what the guard said.
 
     The steps of Megatron's own ChainedOptimizer.step (megatron/core/optimizer/optimizer.py), with the judgement between
-    the gradient norm and the update.
+    the gradient norm and the update. To read a number waits for the GPU, so the loss is read when the norm has been:
+    the GPU is never without work while the norm's kernels are being started.
+
+    totals: [2], sum of the step's token losses and their number, over all ranks.
     """
     overflow = optimizer.prepare_grads()
-    if overflow and math.isfinite(loss):
-        return False, math.inf, Verdict("go")  # the scaler of FP16 lowers its scale: that is no accident
     grad_norm = math.nan if overflow else float(optimizer.get_grad_norm())
+    loss_sum, tokens = totals.tolist()
+    loss = loss_sum / tokens
+    if overflow and math.isfinite(loss):
+        return False, loss, math.inf, Verdict("go")  # the scaler of FP16 lowers its scale: that is no accident
     verdict = guard.judge(training.state, loss, grad_norm)
     if overflow or not verdict.updates:
-        return False, grad_norm, verdict
+        return False, loss, grad_norm, verdict
     if config.optimizer.clip_grad_norm > 0:
         for part in parts(optimizer):
             if parameters := part.get_parameters():
@@ -110,4 +116,4 @@ def update(
                     # rounded states have gradients of another type than the weights, under another name
                     use_decoupled_grad=part.config.use_precision_aware_optimizer_no_fp8_or_ds_fp8,
                 )
-    return bool(optimizer.step_with_ready_grads()), grad_norm, verdict
+    return bool(optimizer.step_with_ready_grads()), loss, grad_norm, verdict
