@@ -46,6 +46,7 @@ QWEN2 = Family(
         "intermediate_size": 22016,
         "max_position_embeddings": 32768,
         "num_key_value_heads": 32,
+        "sliding_window": 4096,
     },
     plain={"use_sliding_window": False, "sliding_window": None},
 )
@@ -78,6 +79,14 @@ COMMON_DEFAULTS: Settings = {
     "initializer_range": 0.02,
     "tie_word_embeddings": False,
 }
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "max_position_embeddings",
+)
 DEFAULT_ROPE_THETA = 10_000.0
 LLAMA3_ROPE = {
     "factor": "factor",
@@ -175,7 +184,7 @@ def read_hf_config(config: Settings, sequence_length_tokens: int | None = None) 
     family = _family_in(config)
     values = {**COMMON_DEFAULTS, **family.defaults, **config}
     length = sequence_length_tokens or values["max_position_embeddings"]
-    problems = [*_problems(values, family, length)]
+    problems = list(_problems(values, family, length))
     if problems:
         raise CheckpointError("config.json: " + "\nconfig.json: ".join(problems))
     rope = _rope_parameters(values)
@@ -200,9 +209,7 @@ def read_hf_config(config: Settings, sequence_length_tokens: int | None = None) 
         vocab_size = int(values["vocab_size"])
     except (ValidationError, TypeError, ValueError, KeyError) as error:
         reason = "; ".join(str(error).splitlines()[1:3]) if isinstance(error, ValidationError) else repr(error)
-        raise CheckpointError(
-            f"config.json: not a {family.architecture} that can be built ({reason.strip()})"
-        ) from error
+        raise CheckpointError(f"config.json: no {family.architecture} can be built of it ({reason.strip()})") from error
     special = {name: config.get(name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     return HfModel(family, model, vocab_size, special)
 
@@ -224,7 +231,11 @@ def _family_in(config: Settings) -> Family:
 
 
 def _problems(values: Settings, family: Family, length: int) -> Iterator[str]:
-    """Settings that change the arithmetic in ways that Megatron's layers here lack."""
+    """Values that make no model, and settings that change the arithmetic in ways that Megatron's layers here lack."""
+    no_numbers = [name for name in SIZES if not isinstance(values[name], int) or values[name] < 1]
+    if no_numbers:
+        yield from (f"{name}={values[name]!r}: must be a whole number above 0" for name in no_numbers)
+        return
     if values["hidden_act"] not in ("silu", "swish"):
         yield f"hidden_act={values['hidden_act']}: only silu is built here"
     for name in ("attention_bias", "mlp_bias"):

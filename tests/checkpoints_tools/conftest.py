@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import ENVIRONMENT
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,22 @@ def exports(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, t
             export_run(runs / "untied_qk_norm", folder / "untied", dtype="bfloat16"),
         ),
     }
+
+
+@pytest.fixture(scope="session")
+def family_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a folder for each case of the matrix: `hf`, `imported` and what Megatron computes, `reference`."""
+    from hf_models import build, matrix, save
+
+    from checkpoints_tools.from_hf import import_hf, plan_import
+
+    root = tmp_path_factory.mktemp("families")
+    for case in matrix():
+        folder = save(build(case), root / str(case) / "hf")
+        import_hf(plan_import(folder), folder.with_name("imported"), compare=False)
+    script = Path(__file__).with_name("megatron_references.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", script, root], env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return root
