@@ -2,7 +2,7 @@
 
 Run by setup_env.sh and image_packages.sh inside a venv that sees the image's packages:
     python launch/image_constraints.py requirements.lock > constraints.txt
-    python launch/image_constraints.py requirements.lock torch==2.10.0 > constraints.txt   (another torch than the lock's)
+    python launch/image_constraints.py requirements.lock torch==2.10.0 > constraints.txt   (not the lock's torch)
 
 Three kinds of packages:
 - built against the image's torch, CUDA or numpy (BOUND_TO_TORCH): pinned to the image's version, never replaced;

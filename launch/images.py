@@ -24,7 +24,7 @@ def build_arguments(images: dict[str, Any], variant: str) -> list[str]:
 
 
 def record(images: dict[str, Any], image: str, digest: str, revision: str, variant: str, target: str) -> None:
-    """Add a push in place; the newest stands first, and one of the same name is replaced. Exits with 1 for no digest."""
+    """Add a push in place, the newest first, instead of one of the same name. Exits with 1 for no digest."""
     if not DIGEST.fullmatch(digest):
         sys.exit(f"image: the registry gave no digest for {image}, but {digest!r}")
     built = images["variants"][variant]

@@ -1,4 +1,4 @@
-"""What this machine has and lacks for the recipe, and the fix for each lack. Run: megatron-recipe doctor [--build] [--json]
+"""What this machine has and lacks for the recipe, and the fix for each lack. Run: megatron-recipe doctor [--json]
 
 Each check is one function that returns one Check. A check that raises is itself a failure, and one that does not
 answer in time a warning, so that a broken package, disk or network does not hide the others.

@@ -18,9 +18,7 @@ def doctor(
         bool, typer.Option("--checklist", help="Go through all that should be settled before a run is started.")
     ] = False,
     lang: Annotated[str, typer.Option(help="Of the checklist: en or zh.")] = "en",
-    build: Annotated[
-        bool, typer.Option("--build", help="Look at what an image needs, without GPU or network.")
-    ] = False,
+    build: Annotated[bool, typer.Option("--build", help="What an image needs, without GPU or network.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Say what this machine has and lacks, and the fix for each. It only reads, so it has no --dry-run."""
@@ -35,7 +33,7 @@ def doctor(
         raise typer.Exit(print_checks(checklist_of(recipe, config, tuple(overrides or ()), run_dir, lang), as_json))
     if recipe or config or overrides or run_dir:
         raise ConfigError(
-            "a recipe, --config, --set and --run-dir belong to doctor --checklist; add it, or leave them out"
+            "a recipe, --config, --set and --run-dir belong to doctor --checklist; add it or leave them out"
         )
     if build:
         from megatron_recipe.doctor.build import BUILD_CHECKS, IMPORT_SECONDS

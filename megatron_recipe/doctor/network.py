@@ -55,10 +55,16 @@ def check_hub() -> Check:
     return Check("data hub", "warn", f"{names}: no answer within {ANSWER_SECONDS:g} s", fix)
 
 
+def wandb_has_key() -> bool:
+    """Whether W&B's client finds a key: in the environment, or for its host in ~/.netrc."""
+    address = os.environ.get("WANDB_BASE_URL") or WANDB
+    return bool(os.environ.get("WANDB_API_KEY")) or _netrc_has(urlsplit(address).hostname or "")
+
+
 def check_wandb() -> Check:
     """Whether W&B answers, and whether it has a key."""
     address = os.environ.get("WANDB_BASE_URL") or WANDB
-    has_key = bool(os.environ.get("WANDB_API_KEY")) or _netrc_has(urlsplit(address).hostname or "")
+    has_key = wandb_has_key()
     answers = answer_date(address) is not None
     found = f"{'answers' if answers else 'does not answer'}, {'a key is set' if has_key else 'no key is set'}"
     if not has_key:

@@ -119,9 +119,9 @@ node_down() {
 
 time_is_up() {
     say "== signal before the time is up"
-    # Slurm counts in minutes: three, with the signal 150 s before the end, so half a minute after the start.
-    job=$(STEPS=4000 submit timed --time=3 --signal=B:USR1@150)
-    local until=$((SECONDS + 400))
+    # Slurm counts in minutes: four, with the signal 150 s before the end, so a minute and a half after the start.
+    job=$(STEPS=4000 submit timed --time=4 --signal=B:USR1@150)
+    local until=$((SECONDS + 500))
     until grep -q ' start 2 of job' "$work/timed.log" 2>/dev/null; do
         [[ $SECONDS -lt $until ]] || { tail "$work/timed.log"; fail "the job was not requeued"; }
         sleep 1
