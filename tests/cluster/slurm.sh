@@ -126,11 +126,12 @@ time_is_up() {
         [[ $SECONDS -lt $until ]] || { tail "$work/timed.log"; fail "the job was not requeued"; }
         sleep 1
     done
-    wait_for_step timed 5 300
-    sleep 15
+    until grep -q '"resume"' "$work/timed/events.jsonl"; do
+        [[ $SECONDS -lt $((until + 120)) ]] || fail "it did not continue"
+        sleep 1
+    done
     grep -E 'the time is up|SIGUSR1|stopped at|of job|continuing' "$work/timed.log"
     events_of timed
-    grep -q '"resume"' "$work/timed/events.jsonl" || fail "it did not continue"
     scancel "$job"
 }
 

@@ -7,22 +7,22 @@ home=$("$python" -c 'import sys; print(sys.base_prefix)')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-mmdebstrap --quiet --variant=minbase bookworm "$work/root" --include=ca-certificates,libssl3,libffi8,libbz2-1.0,liblzma5,libsqlite3-0,libreadline8,zlib1g,libncursesw6,libuuid1,libexpat1,libstdc++6
-cp -a "$home/bin/python3.12" "$work/root/usr/local/bin/"
-for name in python3 python; do ln -s python3.12 "$work/root/usr/local/bin/$name"; done
-cp -a "$home"/lib/libpython3* "$work/root/usr/local/lib/" 2>/dev/null || true # where Python is built with a shared library
-mkdir -p "$work/root/usr/local/include"
-cp -a "$home/include/python3.12" "$work/root/usr/local/include/"
-tar -C "$home/lib" -cf - --exclude=site-packages --exclude=test --exclude=__pycache__ python3.12 | tar -C "$work/root/usr/local/lib" -xf -
-mkdir "$work/root/usr/local/lib/python3.12/site-packages"
+mmdebstrap --quiet --variant=minbase bookworm "$work/tree" --include=ca-certificates,libssl3,libffi8,libbz2-1.0,liblzma5,libsqlite3-0,libreadline8,zlib1g,libncursesw6,libuuid1,libexpat1,libstdc++6
+cp -a "$home/bin/python3.12" "$work/tree/usr/local/bin/"
+for name in python3 python; do ln -s python3.12 "$work/tree/usr/local/bin/$name"; done
+cp -a "$home"/lib/libpython3* "$work/tree/usr/local/lib/" 2>/dev/null || true # where Python is built with a shared library
+mkdir -p "$work/tree/usr/local/include"
+cp -a "$home/include/python3.12" "$work/tree/usr/local/include/"
+tar -C "$home/lib" -cf - --exclude=site-packages --exclude=test --exclude=__pycache__ python3.12 | tar -C "$work/tree/usr/local/lib" -xf -
+mkdir "$work/tree/usr/local/lib/python3.12/site-packages"
 # What this machine's apt and TLS were told, the image's must be told too.
-cp /etc/ssl/certs/ca-certificates.crt "$work/root/etc/ssl/certs/"
-find /etc/apt/apt.conf.d -name '99*' -exec cp {} "$work/root/etc/apt/apt.conf.d/" \;
-chroot "$work/root" ldconfig
-chroot "$work/root" python3 -c 'import bz2, ctypes, lzma, readline, sqlite3, ssl, zlib'
+cp /etc/ssl/certs/ca-certificates.crt "$work/tree/etc/ssl/certs/"
+find /etc/apt/apt.conf.d -name '99*' -exec cp {} "$work/tree/etc/apt/apt.conf.d/" \;
+chroot "$work/tree" ldconfig
+chroot "$work/tree" python3 -c 'import bz2, ctypes, lzma, readline, sqlite3, ssl, zlib'
 
 container=$(buildah from scratch)
-buildah copy --quiet "$container" "$work/root" / >/dev/null
+buildah copy --quiet "$container" "$work/tree" / >/dev/null
 buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
 buildah commit --quiet --rm "$container" localhost/megatron-recipe-base >/dev/null
 echo "made localhost/megatron-recipe-base"
