@@ -149,11 +149,18 @@ def watch(
 
 
 @app.command()
-def sync(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Upload what a run kept offline for W&B. Changes nothing, so it has no --dry-run."""
+def sync(
+    folder: Annotated[Path, typer.Argument(help="A run folder; with --to or --from also a dataset or an export.")],
+    to: Annotated[str | None, typer.Option(metavar="PLACE", help="Copy there: user@host:path, remote:path.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="PLACE", help="Bring it back from there.")] = None,
+    keep: Annotated[int, typer.Option(min=1, help="Checkpoints of a run that stay there.")] = 2,
+    ssh_port: Annotated[int | None, typer.Option(help="Of user@host, where it is not 22.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Copy a run with its newest good checkpoint, verified (rsync, rclone); without a place: upload it to W&B."""
     from megatron_recipe.sync_command import sync_command
 
-    raise typer.Exit(sync_command(run))
+    raise typer.Exit(sync_command(folder, to, from_, keep, ssh_port, dry_run=dry_run))
 
 
 @app.command()

@@ -12,6 +12,7 @@ from megatron_recipe.errors import MachineError
 from megatron_recipe.histograms import write_histograms
 from megatron_recipe.overlap import parameters_in_place
 from megatron_recipe.precision import loss_scale
+from megatron_recipe.sync_background import Copied
 from megatron_recipe.train_step import StepResult
 from megatron_recipe.training_run import Run
 from megatron_recipe.validate_loss import validation_loss
@@ -124,6 +125,8 @@ def wait_for_save(run: Run, *, is_last: bool = False) -> Saved | None:
 
 def note_saved(run: Run, saved: Saved | None, *, is_last: bool = False) -> None:
     """Write down what became of a save, and delete what is no longer kept. A run goes on without a checkpoint."""
+    if run.copies:
+        note_copied(run, run.copies.poll())
     if saved is None:
         return
     if saved.problem:
@@ -145,8 +148,31 @@ def note_saved(run: Run, saved: Saved | None, *, is_last: bool = False) -> None:
         blocked_seconds=round(saved.blocked_seconds, 3),
         bytes=saved.bytes,
     )
+    if run.copies and saved.kind != "weights":
+        run.copies.offer(saved.step)
     if run.ranks.is_first:
         prune(run.checkpoints, run.config.checkpoint)
+
+
+def note_copied(run: Run, copied: Copied | None) -> None:
+    """Write down what became of a copy of the run. A run goes on without one."""
+    if copied is None:
+        return
+    place = run.config.checkpoint.sync_to
+    if copied.problem is None:
+        run.event("run_copied", step=copied.step, place=place, seconds=round(copied.seconds, 3))
+        return
+    run.event("copy_failed", step=copied.step, place=place, reason=copied.problem)
+    run.say(f"warning: the run could not be copied to {place}: {copied.problem}; the next checkpoint tries again")
+
+
+def wait_for_copies(run: Run) -> None:
+    """Wait for the copy of the last checkpoint: after it this machine may be gone."""
+    if run.copies:
+        run.say(f"waiting for the copy to {run.config.checkpoint.sync_to}")
+        with run.observation.long_work():
+            for copied in run.copies.wait():
+                note_copied(run, copied)
 
 
 def save_and_wait(run: Run, kind: str) -> None:

@@ -235,3 +235,5 @@ def finish(run: Run, stop: StopRequest) -> None:
     how = "stopped" if is_stopped else "end"
     run.event(how, step=run.state.step, reason=reason, seconds=round(run.state.seconds, 3))
     run.say(f"{'stopped' if is_stopped else 'done'} at step {run.state.step} of {run.config.train.steps}: {run.folder}")
+    if not is_stopped:
+        recording.wait_for_copies(run)

@@ -40,10 +40,14 @@ def train_command(
     if dry_run:
         say_plan(config, facts, folder)
         return 0
+    from megatron_recipe.clouds.shut_down import check_shut_down, shut_down_after_run
     from megatron_recipe.train import Start, train
 
+    check_shut_down(config.budget)
     warn_of_idle_gpus()
     stop = train(config, folder, Start(recipe, gpu, auto_micro_batch))
+    if not stop:
+        shut_down_after_run(config.budget, config.checkpoint, folder)
     return 130 if stop.signal is signal.SIGINT else 0
 
 

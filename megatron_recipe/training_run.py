@@ -25,6 +25,7 @@ from megatron_recipe.run_state import RunState
 from megatron_recipe.skips import Skips
 from megatron_recipe.spending import Spending
 from megatron_recipe.stability import Guard
+from megatron_recipe.sync_background import BackgroundSync
 from megatron_recipe.validate_loss import HeldOutSet, held_out_sets
 from megatron_recipe.validation import check_config
 
@@ -52,6 +53,8 @@ class Run:
     """None on all ranks but the first."""
     started: float
     """`time.monotonic()` up to which the run's seconds are counted."""
+    copies: BackgroundSync | None = None
+    """Of checkpoint.sync_to; None where there is none, and on all ranks but the first."""
     saved_step: int = -1
     """Step of the checkpoint that was saved or loaded last."""
     last_validation: dict[str, float] = field(default_factory=dict)
@@ -172,6 +175,7 @@ def take_up(run: Run) -> None:
         if new_skips:
             run.skips.write()
         run.log = RunLog(run.folder, run.config, run.state.step)
+        run.copies = BackgroundSync(run.folder, run.config.checkpoint) if run.config.checkpoint.sync_to else None
     for problem in damaged:
         run.event("checkpoint_damaged", folder=problem.split(":")[0], reason=problem)
         run.say(f"warning: checkpoint {problem}; taking the one before it")

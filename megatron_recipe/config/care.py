@@ -26,6 +26,11 @@ class CheckpointConfig(Section):
     """Milestones without optimizer states, a seventh of the size: to evaluate and export, not to continue from."""
     asynchronous: bool = True
     """Train on while files are written and hashed: a step waits for the copy out of the GPU alone."""
+    sync_to: str = ""
+    """Where the run is copied after each checkpoint, as by `sync --to`: `user@host:path` (rsync), `remote:path`
+    (rclone). Empty copies nowhere. Training does not wait for it, but for the last one at the end of the run."""
+    sync_keep: int = Field(default=2, gt=0)
+    """Checkpoints that stay in the copy; older ones are deleted there."""
 
 
 class StabilityConfig(Section):

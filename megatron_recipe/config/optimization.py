@@ -106,3 +106,11 @@ class BudgetConfig(Section):
     not shown."""
     currency: Literal["cny", "usd"] = "cny"
     """Of the price; a budget in money has the same."""
+    at_end: Literal["nothing", "stop", "terminate"] = "nothing"
+    """What becomes of this machine when the run has come to its end, or its budget is spent; never after a mistake, a
+    crash or Ctrl-C. `stop` shuts it down, and its disk stays and is paid for. `terminate` deletes it with its disk;
+    network volumes stay. By the platform's own way (RunPod, AutoDL), or `shut_down_command`."""
+    shut_down_command: str = ""
+    """What shuts this machine down, run by a shell; empty takes the platform's own way."""
+    shut_down_after_seconds: float = Field(default=60.0, ge=0)
+    """Grace period before it, with a warning; a file `stay_up` in the run folder keeps the machine up."""

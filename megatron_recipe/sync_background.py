@@ -1,0 +1,80 @@
+"""Copies of a run that are made while it trains: after each checkpoint, by a process of their own.
+
+Training never waits for one. While a copy is under way the checkpoints that follow are left out, but for the newest. A
+copy that fails is an event and a warning; the next checkpoint is the next attempt.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from megatron_recipe.config import CheckpointConfig
+
+LOG = "sync.log"
+LAST_BYTES = 2000
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A copy that came to its end; `problem` says why it is not there, None where it is."""
+
+    step: int
+    seconds: float
+    problem: str | None
+
+
+@dataclass
+class BackgroundSync:
+    """Copies of one run, one at a time; used by the first rank alone."""
+
+    run_dir: Path
+    config: CheckpointConfig
+    waiting_step: int | None = None
+    step: int = -1
+    began: float = 0.0
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def offer(self, step: int) -> None:
+        """There is a checkpoint of this step: copy the run now, or when the copy under way is done."""
+        self.waiting_step = step
+        self._begin()
+
+    def poll(self) -> Copied | None:
+        """What has come to its end since the last call, without waiting."""
+        if self.process is None or self.process.poll() is None:
+            return None
+        code, self.process = self.process.returncode, None
+        copied = Copied(self.step, time.monotonic() - self.began, self._problem(code) if code else None)
+        self._begin()
+        return copied
+
+    def wait(self) -> list[Copied]:
+        """Wait for all copies that are under way or wait; what became of them."""
+        copies = []
+        while self.process is not None:
+            if (copied := self.poll()) is not None:
+                copies.append(copied)
+            else:
+                time.sleep(POLL_SECONDS)
+        return copies
+
+    def _begin(self) -> None:
+        if self.process is not None or self.waiting_step is None:
+            return
+        self.step, self.waiting_step, self.began = self.waiting_step, None, time.monotonic()
+        nice = ["nice", "-n", "10"] if shutil.which("nice") else []
+        command = [*nice, sys.executable, "-P", "-m", "megatron_recipe.cli", "sync", str(self.run_dir)]
+        options = ["--to", self.config.sync_to, "--keep", str(self.config.sync_keep)]
+        with (self.run_dir / LOG).open("wb") as log:
+            # a session of its own: Ctrl-C ends training, and the copy of what was saved goes on
+            self.process = subprocess.Popen(
+                [*command, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def _problem(self, code: int) -> str:
+        lines = (self.run_dir / LOG).read_bytes()[-LAST_BYTES:].decode(errors="replace").splitlines()
+        return lines[-1].removeprefix("error: ") if lines else f"it ended with code {code}"

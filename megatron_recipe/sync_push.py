@@ -1,0 +1,98 @@
+"""Copy a run, or any folder, to a store: data first, verified by checksums, and only then the file that completes it.
+
+So whatever the moment of a kill, the store holds no checkpoint with a marker that is not whole.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from megatron_recipe import console
+from megatron_recipe.checkpoint_integrity import MARKER
+from megatron_recipe.errors import CheckpointError, DataError, MachineError
+from megatron_recipe.sync_stage import CHECKPOINTS, LAST, STAGE, newest_whole, stage, step_in, sync_lock
+from megatron_recipe.sync_store import Store
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a copy holds: the checkpoint in it (None where the folder has none), and its size."""
+
+    checkpoint: str | None
+    bytes: int
+
+
+def push(folder: Path, store: Store, keep: int = 2) -> Pushed:
+    """Copy `folder` to `folder.name` in the store, with its newest whole checkpoint; verified when it returns.
+
+    Args:
+        keep: checkpoints that stay in the store; older ones are deleted there.
+
+    Raises:
+        DataError: there is no such folder, or it is being copied.
+        CheckpointError: it has checkpoints, and none is whole.
+        MachineError: the copy failed, or did not verify after a second attempt.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name a run (runs/NAME), a dataset or an export")
+    with sync_lock(folder):
+        checkpoint, problems = newest_whole(folder)
+        for problem in problems:
+            console.warn(f"not copied: {problem}")
+        if checkpoint is None and problems:
+            raise CheckpointError(f"{folder}: none of its {len(problems)} checkpoints is whole: {problems[0]}")
+        root = stage(folder, checkpoint)
+        try:
+            return _push_staged(root, folder.name, store, checkpoint.name if checkpoint else None, keep)
+        finally:
+            shutil.rmtree(folder / STAGE / "to", ignore_errors=True)
+
+
+def _push_staged(root: Path, name: str, store: Store, checkpoint: str | None, keep: int) -> Pushed:
+    size = sum(path.stat().st_size for path in (root / name).rglob("*") if path.is_file())
+    console.say(f"sync: {name} ({size / 1e6:,.1f} MB{f', {checkpoint}' if checkpoint else ''}) → {store.name}")
+    markers = sorted(path for last in LAST for path in (root / name).rglob(last))
+    for marker in markers:
+        _withdraw_other(store, marker, marker.relative_to(root).as_posix())
+    _put_verified(store, root, name)
+    store.put(root, name)  # what is still missing: the markers
+    for marker in markers:
+        if store.read(marker.relative_to(root).as_posix()) != marker.read_bytes():
+            raise MachineError(
+                f"{store.name}: {marker.relative_to(root)} did not arrive as it is; run the same command again"
+            )
+    if checkpoint:
+        _delete_older(store, f"{name}/{CHECKPOINTS}", keep)
+    return Pushed(checkpoint, size)
+
+
+def _withdraw_other(store: Store, marker: Path, path: str) -> None:
+    """Take away the marker of another state of the same folder, before that state is written over."""
+    there = store.read(path)
+    if there is not None and there != marker.read_bytes():
+        store.remove(path)
+
+
+def _put_verified(store: Store, root: Path, name: str) -> None:
+    """Copy all but the markers, and compare by checksums; what differs is copied once more."""
+    store.put(root, name, LAST)
+    different = store.differences(root, name, LAST)
+    if different:
+        store.put(root, name, LAST, distrust=True)
+        different = store.differences(root, name, LAST)
+    if different:
+        raise MachineError(
+            f"{store.name}: the copy differs from {name} in {', '.join(different[:3])}"
+            f"{f' and {len(different) - 3} more' if len(different) > 3 else ''}, also after a second attempt; it is "
+            "not marked as complete. Look at the storage, then run the same command again"
+        )
+
+
+def _delete_older(store: Store, checkpoints: str, keep: int) -> None:
+    """The marker first: a half deleted checkpoint must not look whole."""
+    listed = store.files(checkpoints)
+    steps = sorted({name.partition("/")[0] for name in listed if step_in(name.partition("/")[0]) is not None})
+    for step in steps[: max(len(steps) - max(keep, 1), 0)]:
+        if f"{step}/{MARKER}" in listed:
+            store.remove(f"{checkpoints}/{step}/{MARKER}")
+        store.remove(f"{checkpoints}/{step}")
