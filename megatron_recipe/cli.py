@@ -14,6 +14,7 @@ from checkpoints_tools.cli import app as convert_app
 from data_prep.cli import app as data_app
 from eval.cli import app as eval_app
 from megatron_recipe import console
+from megatron_recipe.clouds.cli import app as launch_app
 from megatron_recipe.errors import RecipeError
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(convert_app, name="convert")
 app.add_typer(eval_app, name="eval")
+app.add_typer(launch_app, name="launch")
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be done; do nothing.")]
 Overrides = Annotated[
