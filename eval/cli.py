@@ -1,15 +1,15 @@
-"""`megatron-recipe eval`: what an exported model is worth. Run: megatron-recipe eval --help"""
+"""`megatron-recipe eval`: what a model is worth. Run: megatron-recipe eval --help"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from eval.download import download
 
-app = typer.Typer(help="Held-out loss and generated text of an exported model.", no_args_is_help=True)
+app = typer.Typer(help="Held-out loss, generated text and benchmark scores of a model.", no_args_is_help=True)
 
-Model = Annotated[Path, typer.Argument(help="A Hugging Face folder, exports/NAME say.")]
+Model = Annotated[Path, typer.Argument(help="A Hugging Face folder, a run (its newest checkpoint) or a checkpoint.")]
 Out = Annotated[Path | None, typer.Option(help="JSON file to write; default: standard output.")]
 
 app.command()(download)
@@ -18,33 +18,45 @@ app.command()(download)
 @app.command()
 def perplexity(
     model: Model,
-    dataset: Annotated[Path, typer.Option(help="Dataset folder whose validation split is read.")],
+    dataset: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[NAME=]PATH",
+            help="Held-out text: a dataset folder (its validation split), .jsonl or .txt; may be repeated.",
+        ),
+    ],
     out: Out = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows of the model's sequence length at once.")] = 8,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="As many tokens at most, of random documents; default: all.")
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows of full length at once.")] = 8,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a window; default: the model's sequence length.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check model and dataset, compute nothing.")] = False,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Tokens from one window to the next; default: its length, no overlap.")
+    ] = None,
+    by_document: Annotated[
+        bool, typer.Option("--by-document", help="Read each document by itself, as lm-eval does; not as in training.")
+    ] = False,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of each set as many tokens at most, of random documents; default: all.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check model and text, compute nothing.")] = False,
 ) -> None:
-    """Loss, perplexity and bits per byte on held-out text, by source, beside the unigram bar."""
+    """Loss, perplexity and bits per byte on held-out text, by set, source and language, with 95 % intervals."""
+    from eval.models import check_model, find_model
+    from eval.validation_sets import describe, parse_sets
     from megatron_recipe.console import say
 
+    sets = parse_sets(dataset)
     if dry_run:
-        from data_prep.manifest import read_manifest
-
-        split = read_manifest(dataset)["splits"]["validation"]
-        size = f"{split['documents']:,} documents, {split['tokens']:,} tokens"
-        say(f"would evaluate {_checked(model)} on {size} of {dataset}")
+        say(f"would evaluate {check_model(model)} on {'; '.join(describe(name, path) for name, path in sets.items())}")
         return
-    from eval.perplexity import evaluate_perplexity
+    from eval.perplexity import Reading, evaluate_sets
 
-    result = evaluate_perplexity(model, dataset, batch_size=batch_size, max_tokens=max_tokens)
-    split = result["splits"]["validation"]
-    bar = f", unigram {split['unigram_loss']:.3f}" if split["unigram_loss"] is not None else ""
-    say(
-        f"held-out loss {split['loss']:.4f} nats per token{bar}, perplexity {split['perplexity']:.2f}, "
-        f"{split['bits_per_byte']:.4f} bits per byte on {split['tokens']:,} tokens"
-    )
+    reading = Reading(batch_size, length, stride, by_document, max_tokens)
+    found = find_model(model)
+    result = {**evaluate_sets(found.folder, sets, reading), **found.facts}
+    for name, split in result["splits"].items():
+        say(_loss_line(name, split))
     _write(result, out)
 
 
@@ -64,11 +76,12 @@ def generate(
 
     if prompt and prompts:
         raise ConfigError("--prompt and --prompts were both given; use one of them")
+    from eval.models import check_model
     from eval.prompts import PROMPTS_FILE, read_prompts
 
     texts = prompt or read_prompts(prompts or PROMPTS_FILE)
     if dry_run:
-        say(f"would continue {len(texts)} prompts with {_checked(model)}, {max_new_tokens} tokens each at most")
+        say(f"would continue {len(texts)} prompts with {check_model(model)}, {max_new_tokens} tokens each at most")
         return
     from eval.generate import generate_samples
 
@@ -78,13 +91,14 @@ def generate(
     _write(result, out)
 
 
-def _checked(model: Path) -> Path:
-    """A folder that looks like an export, without loading torch."""
-    from checkpoints_tools.hf_folder import require_file
-
-    for name in ("config.json", "tokenizer.json"):
-        require_file(model, name)
-    return model
+def _loss_line(name: str, split: dict[str, Any]) -> str:
+    bar = f", unigram {split['unigram_loss']:.3f}" if split["unigram_loss"] is not None else ""
+    interval = split["loss_interval"]
+    spread = f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+    return (
+        f"{name}: held-out loss {split['loss']:.4f} nats per token{spread}{bar}, perplexity {split['perplexity']:.2f}, "
+        f"{split['bits_per_byte']:.4f} bits per byte on {split['tokens']:,} tokens"
+    )
 
 
 def _write(result: dict[str, object], out: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Held-out loss against a computation by hand, window by window."""
+"""Held-out loss against a computation by hand, in all and by source."""
 
 import json
 import math
@@ -7,10 +7,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from hand_losses import hand_losses
 from transformers import AutoModelForCausalLM
 
 from data_prep.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
-from eval.perplexity import evaluate_perplexity, token_losses
+from eval.perplexity import evaluate_perplexity
 from megatron_recipe.errors import CheckpointError, DataError
 
 EOD, LENGTH = 1, 32
@@ -26,13 +27,7 @@ def expected(model_dir, dataset):
     """Loss of each token of validation.bin, one window at a time, from the tokens that training would read."""
     model = AutoModelForCausalLM.from_pretrained(model_dir).eval()
     stream = torch.tensor([EOD, *np.fromfile(dataset / "validation.bin", dtype=np.uint16).tolist()])
-    losses = []
-    with torch.inference_mode():
-        for start in range(0, len(stream) - 1, LENGTH):
-            window = stream[start : start + LENGTH + 1]
-            log_p = model(window[None, :-1]).logits[0].double().log_softmax(-1)
-            losses += (-log_p[torch.arange(len(window) - 1), window[1:]]).tolist()
-    return np.array(losses)
+    return np.array(hand_losses(model, stream, LENGTH, LENGTH))
 
 
 def test_loss_perplexity_and_bits_are_those_of_the_tokens_that_training_reads(result, expected, dataset):
@@ -71,14 +66,6 @@ def test_sources_have_the_losses_of_their_documents(result, expected, dataset):
 def test_the_batch_size_changes_nothing(model_dir, dataset, result, batch_size):
     again = evaluate_perplexity(model_dir, dataset, batch_size=batch_size)
     assert again["splits"]["validation"]["loss"] == pytest.approx(result["splits"]["validation"]["loss"], rel=1e-6)
-
-
-@pytest.mark.parametrize("length", [2, LENGTH, LENGTH + 1, 3 * LENGTH + 5])
-def test_every_token_but_the_first_is_predicted(model_dir, length):
-    model = AutoModelForCausalLM.from_pretrained(model_dir).eval()
-    stream = np.random.default_rng(0).integers(0, 500, length)
-    losses = token_losses(model, stream, LENGTH, batch_size=2)
-    assert losses.shape == (length - 1,) and np.isfinite(losses).all()
 
 
 def test_max_tokens_takes_whole_documents_of_all_sources(model_dir, dataset, result):
