@@ -41,6 +41,14 @@ def chosen_kernels(config: Config) -> Kernels | None:
     return kernels.choose(config, torch.cuda.get_device_capability()) if transformer_engine_is_there() else None
 
 
+def layers_name(config: Config) -> str:
+    """What computes the layers, for the log."""
+    chosen = chosen_kernels(config)
+    if chosen is None:
+        return "Megatron-Core local"
+    return "Transformer Engine" + (", fused" if chosen.layer == "fused" else "")
+
+
 def transformer_config(config: Config) -> TransformerConfig:
     """Megatron's configuration of the model, its layout and its arithmetic."""
     model, layout = config.model, config.parallel

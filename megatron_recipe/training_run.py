@@ -185,7 +185,7 @@ def take_up(run: Run) -> None:
         step=run.state.step,
         position=run.state.position,
         optimizer=optimizer.optimizer_name(run.training.optimizer),
-        layers="Transformer Engine" if model.transformer_engine_is_there() else "Megatron-Core local",
+        layers=model.layers_name(run.config),
         world_size=run.ranks.world_size,
         micro_batch=run.config.batch.micro_batch,
     )
