@@ -16,7 +16,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +85,7 @@ def measure(row: Row) -> dict[str, Any]:
     import torch
     from megatron.core.pipeline_parallel import get_forward_backward_func
 
+    from benchmarks.step_times import random_batches
     from megatron_recipe.forward_step import forward_step
     from megatron_recipe.model import build_model
     from megatron_recipe.optimizer import build_optimizer
@@ -115,7 +115,7 @@ def measure(row: Row) -> dict[str, Any]:
             optimizer.zero_grad()
             get_forward_backward_func()(
                 forward_step_func=noted_forward,
-                data_iterator=random_batches(row, length, ranks.device),
+                data_iterator=random_batches(row.micro_batch, length, row.vocab_size, ranks.device),
                 model=model,
                 num_microbatches=MICRO_BATCHES,
                 seq_length=length,
@@ -138,21 +138,6 @@ def measure(row: Row) -> dict[str, Any]:
             "tokens_per_second": MICRO_BATCHES * row.micro_batch * length / min(seconds[1:]),
             "device": torch.cuda.get_device_name(),
             "total_memory": torch.cuda.get_device_properties(0).total_memory,
-        }
-
-
-def random_batches(row: Row, length: int, device: Any) -> Iterator[dict[str, Any]]:
-    """Micro-batches of random tokens, without end."""
-    import torch
-
-    positions = torch.arange(length, device=device).expand(row.micro_batch, -1)
-    while True:
-        tokens = torch.randint(0, row.vocab_size, (row.micro_batch, length + 1), device=device)
-        yield {
-            "tokens": tokens[:, :-1].contiguous(),
-            "labels": tokens[:, 1:].contiguous(),
-            "position_ids": positions,
-            "loss_mask": torch.ones(row.micro_batch, length, device=device),
         }
 
 

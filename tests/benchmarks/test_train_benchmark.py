@@ -1,0 +1,137 @@
+"""The speed table: a tiny model through the real trainer and a peer, ratios, what saves cost, processes that fail."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import ENVIRONMENT, ROOT, SECONDS, sets
+from small_runs import MODEL
+
+from benchmarks import child, trainer_runs
+from benchmarks.speed_rows import last_line, row_of, text
+from benchmarks.stand_in_dataset import write_stand_in
+from megatron_recipe.dataset_facts import read_dataset_facts
+from megatron_recipe.flops import flops_per_token
+from megatron_recipe.recipes import load_config
+
+H100 = "NVIDIA H100 80GB HBM3"
+
+
+def test_the_trainer_and_a_peer_stand_in_one_table(dataset: Path, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "benchmarks.train", "--out", str(tmp_path), "--data", str(dataset)),
+        *("--recipes", "gpt_tiny_cpu", "--peers", "transformers", "--no-compile", "--samples", "4"),
+        *("--steps", "4", "--interval", "2", "--micro-batches", "2"),
+        *sets(*MODEL, "batch.micro_batch_size_samples=2", "precision.dtype=fp32"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {row["name"]: row for row in json.loads((tmp_path / "train.json").read_text())}
+    assert list(rows) == ["GEMM ceiling", "ours", "transformers"]
+    for name in ("ours", "transformers"):
+        assert rows[name]["tokens"] == 4 * 64 and rows[name]["micro_batch"] == 2
+        assert len(rows[name]["step_seconds"]) == 2
+    assert rows["ours"]["layers"] == "Megatron-Core local"
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("recipe=gpt_tiny_cpu precision=fp32 tokens_per_second=")
+    assert "vs_litgpt=- " in last and "vs_transformers=-" not in last
+
+
+def measured(seconds: float, tokens: int = 262_144, **facts: Any) -> dict[str, Any]:
+    """What a row's process reports."""
+    times = [seconds * 0.9, seconds, seconds * 1.3]
+    return {"step_seconds": times, "tokens": tokens, "peak_gib": 70.0, "micro_batch": 8, "loss": 9.5, **facts}
+
+
+def test_rates_and_ratios_come_from_the_median() -> None:
+    config, fp8 = load_config("gpt_1b"), load_config("gpt_1b_fp8")
+    ours = row_of("ours", "gpt_1b", measured(3.2768), config, 64, 32_000, H100)
+    assert ours["tokens_per_second"] == pytest.approx(80_000)
+    assert ours["mfu_full"] == pytest.approx(0.635, abs=0.002)  # by hand: 80,000 × 7.84 GFLOP of 989.4 T
+    flops = flops_per_token(config.model, 32_000, causal=True)
+    assert ours["mfu_causal"] == pytest.approx(80_000 * flops / 989.4e12)
+    assert ours["spread"] == pytest.approx(0.4)
+    rows = [
+        ours,
+        row_of("ours", "gpt_1b_fp8", measured(2.0), fp8, 64, 32_000, H100),
+        row_of("bare", "gpt_1b", measured(3.2), config, 64, 32_000, H100),
+        row_of("litgpt-bf16", "gpt_1b", measured(3.6), config, 64, 32_000, H100),
+        row_of("litgpt-mixed", "gpt_1b", {"error": "out of memory"}, config, 64, 32_000, H100),
+        row_of("transformers", "gpt_1b", measured(4.0), config, 64, 32_000, H100),
+        row_of("transformers-whole", "gpt_1b", measured(4.6), config, 64, 32_000, H100),
+        row_of("litgpt-bf16", "gpt_3b", measured(9.9), load_config("gpt_3b"), 64, 32_000, H100),
+    ]
+    said = dict(pair.split("=") for pair in last_line(ours, rows).split())
+    expected = {"vs_litgpt": 3.6 / 3.2768, "vs_transformers": 4.0 / 3.2768, "vs_bare": 3.2 / 3.2768}
+    assert {name: float(said[name]) for name in expected} == pytest.approx(expected, abs=1e-3)
+    assert (said["vs_litgpt_mixed"], said["vs_torchtitan"], said["peak_gib"]) == ("-", "-", "70.0")
+    assert "precision=fp8" in last_line(rows[1], rows) and "vs_litgpt=1.800" in last_line(rows[1], rows)
+    assert text(rows[4]).endswith("bf16      out of memory")
+    assert "80,000" in text(ours) and "63.4%" in text(ours)
+
+
+def test_a_save_costs_what_it_blocks_and_what_the_steps_beside_it_lose(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+
+    def run_trainer(recipe: str, overrides: list[str], at: Path, seconds: float, is_done: Any) -> None:
+        assert "checkpoint.save_every_steps=4" in overrides and "train.log_every_steps=1" in overrides
+        folder.mkdir()
+        for step in range(1, 9):
+            slow = 0.5 if step in (5, 6) else 0.0
+            record = {"kind": "train", "step": step, "step_seconds": 2.0 + slow + (5.0 if step == 1 else 0.0)}
+            with (folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+            if step == 6:
+                saved = {"event": "checkpoint_saved", "step": 4, "blocked_seconds": 0.6, "seconds": 4.0, "bytes": 14e9}
+                (folder / "events.jsonl").write_text(json.dumps(saved) + "\n")
+            if is_done():
+                break
+
+    monkeypatch.setattr(trainer_runs, "run_trainer", run_trainer)
+    found = trainer_runs.measure_saves("gpt_1b", [], folder, every=4, saves=1, seconds=60)
+    assert found["usual_step_seconds"] == 2.0
+    assert found["saves"] == [
+        {
+            "step": 4,
+            "steps_beside": 2,
+            "blocked_seconds": 0.6,
+            "slower_seconds": pytest.approx(1.0),
+            "cost_in_steps": pytest.approx(0.8),
+            "seconds": 4.0,
+            "gb": 14.0,
+        }
+    ]
+    row = row_of("saves", "gpt_1b", found, load_config("gpt_1b"), 64, 32_000, H100)
+    assert "0.80 steps (blocked 0.60 s, slower 1.00 s over 2 steps; 14.0 GB in 4.0 s)" in text(row)
+
+
+def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(child.Failed, match="CUDA out of memory") as failure:
+        child.last_json(["-c", "print('CUDA out of memory. 2 GiB\\nat the end'); raise SystemExit(1)"], log, 60)
+    assert failure.value.said[-1] == "at the end"
+    with pytest.raises(child.Failed, match="not done after 0 s"):
+        child.run(["-c", "import time; time.sleep(60)"], log, 0.3)
+    with pytest.raises(child.Failed, match="no report: hello"):
+        child.last_json(["-c", "print('hello')"], log, 60)
+    with pytest.raises(child.Failed, match="ended before it was measured: hello"):
+        child.run(["-c", "print('hello')"], log, 60, is_done=lambda: False)
+    assert child.last_json(["-c", "print('hello\\n{\"a\": 1}')"], log, 60) == {"a": 1}
+
+
+def test_a_process_is_ended_when_enough_is_measured(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    code = f"import time; open({str(mark)!r}, 'w').close(); time.sleep(60)"
+    child.run(["-c", code], tmp_path / "log", 30, is_done=mark.exists)
+
+
+def test_the_stand_in_is_a_dataset(tmp_path: Path) -> None:
+    facts = read_dataset_facts(write_stand_in(tmp_path / "made-up", 32_000, 60_000))
+    assert facts.vocab_size == 32_000
+    assert facts.tokens("train") == pytest.approx(60_000, rel=0.1) and facts.samples("validation", 64) > 10
+    assert (tmp_path / "made-up/train.bin").stat().st_size == 2 * facts.tokens("train")
