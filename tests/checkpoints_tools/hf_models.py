@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 
+from checkpoints_tools.megatron_checkpoint import CheckpointReader, checkpoint_facts, model_config
+from checkpoints_tools.weight_map import ModelShape, hf_weights_of, rows
+
 LAYERS, HIDDEN, HEADS, LENGTH = 2, 48, 6, 32
 FAMILIES = {
     "llama": {},
@@ -93,3 +96,11 @@ def save(model: Any, folder: Path, **how: Any) -> Path:
     os.environ.setdefault("TQDM_DISABLE", "1")
     model.save_pretrained(folder, **how)
     return folder
+
+
+def exported(checkpoint: Path, described_by: Path | None = None) -> dict[str, torch.Tensor]:
+    """The Hugging Face weights of a checkpoint. described_by: one of the same model, where it has no marker."""
+    facts = checkpoint_facts(described_by or checkpoint)
+    shape = ModelShape.of(model_config(facts), facts["vocab_size"])
+    read = CheckpointReader(checkpoint).read
+    return {name: weight for row in rows(shape) for name, weight in hf_weights_of(row, read, shape).items()}

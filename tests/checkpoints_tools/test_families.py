@@ -1,12 +1,11 @@
 """Hugging Face → Megatron → Hugging Face for tiny random models of every family: weights bitwise, logits equal."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hf_models import Case, matrix
+from hf_models import Case, exported, matrix
 from megatron_references import reference_of
 from safetensors.torch import load_file
 
@@ -20,19 +19,9 @@ from checkpoints_tools.families import (
     read_hf_config,
 )
 from checkpoints_tools.from_hf import CHECKPOINT
-from checkpoints_tools.megatron_checkpoint import CheckpointReader, checkpoint_facts, model_config
-from checkpoints_tools.weight_map import ModelShape, hf_weights_of, rows
 from megatron_recipe.errors import CheckpointError
 
 MATRIX = matrix()
-
-
-def exported(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """The Hugging Face weights of a checkpoint."""
-    facts = checkpoint_facts(checkpoint)
-    shape = ModelShape.of(model_config(facts), facts["vocab_size"])
-    read = CheckpointReader(checkpoint).read
-    return {name: weight for row in rows(shape) for name, weight in hf_weights_of(row, read, shape).items()}
 
 
 @pytest.mark.parametrize("case", MATRIX, ids=str)
