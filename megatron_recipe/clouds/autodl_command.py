@@ -152,20 +152,15 @@ def image_command(name: str, image_name: str, *, dry_run: bool) -> None:
 def down_command(name: str, *, elastic: bool, release: bool, dry_run: bool) -> None:
     """Shut down, or delete."""
     api = AutoDL.of()
-    if elastic:
-        deployment, _ = deployment_of(api, name)
-        uuid, stop, delete = deployment["uuid"], api.stop_deployment, api.delete_deployment
-        is_up = deployment.get("status") == "running"
-    else:
-        instance = instance_of(api, name)
-        uuid, stop, delete = instance["uuid"], api.power_off, api.release
-        is_up = instance["status"] != "shutdown"
+    found = deployment_of(api, name)[0] if elastic else instance_of(api, name)
+    uuid = str(found["uuid"])
+    is_up = found.get("status") not in ("shutdown", "stopped")
     if dry_run:
         console.say(f"would shut down {uuid}{', and delete it with its disk' if release else ''}")
         return
     if is_up:
-        stop(uuid)
+        (api.stop_deployment if elastic else api.power_off)(uuid)
         console.say(f"{uuid} is shut down")
     if release:
-        delete(uuid)
+        (api.delete_deployment if elastic else api.release)(uuid)
         console.say(f"{uuid} is deleted, with its disk")

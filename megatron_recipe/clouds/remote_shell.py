@@ -52,10 +52,8 @@ def sync_by_door(door: Door, folder: Path, remote: str, *, outward: bool, dry_ru
         raise ConfigError(f"--remote {remote}: a path from /, such as /workspace/runs")
     store = RsyncStore(f"{door.user}@{door.host}:{remote}", door.port)
     if dry_run:
-        arrow = "to" if outward else "from"
-        console.say(
-            f"would copy {folder.name} {arrow} {store.name} (port {door.port}) {'from' if outward else 'to'} {folder}"
-        )
+        there = f"{store.name}/{folder.resolve().name} (port {door.port})"
+        console.say(f"would copy {folder} to {there}" if outward else f"would copy {there} to {folder}")
     elif outward:
         push(folder.resolve(), store)
     else:

@@ -13,7 +13,7 @@ from megatron_recipe.clouds.environment import environment_for, shown
 from megatron_recipe.clouds.remote_shell import Door, sync_by_door
 from megatron_recipe.clouds.runpod_api import RunPod
 from megatron_recipe.clouds.runpod_place import SSH, Candidate, PodWish, candidates, place
-from megatron_recipe.clouds.runpod_spot import Keeper, rent
+from megatron_recipe.clouds.runpod_spot import Keeper, rent, resume
 from megatron_recipe.errors import ConfigError, MachineError
 
 CLOUDS = ("secure", "community")
@@ -86,8 +86,11 @@ def up_command(order: Order, *, dry_run: bool) -> None:
             f"pod {pod['id']}: {gpu.get('count', wish.count)} × {gpu.get('id', wish.gpus[0])} in "
             f"{pod.get('dataCenterId') or 'a data center to be chosen'}, {pod.get('cost', 0):.2f} USD/h"
         )
-    elif pod["status"] == "EXITED" and not order.bid:
-        api.act(pod["id"], "start")
+    elif pod["status"] == "EXITED" and not order.keep:
+        if order.bid:
+            resume(api, pod["id"], wish, order.bid)
+        else:
+            api.act(pod["id"], "start")
         console.say(f"pod {pod['id']} is started again, with the image and the command that it was made with")
     elif pod["status"] != "EXITED":
         console.say(f"pod {pod['id']} is there already ({pod['status']}); to make another: --name")
