@@ -69,6 +69,7 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /opt/recipe
 COPY . .
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation --no-index -e . \
+    && /opt/venv/bin/python -m compileall -q megatron_recipe data_prep checkpoints_tools eval launch \
     && install -m 644 launch/container/login.sh /etc/profile.d/megatron-recipe.sh
 ENTRYPOINT ["/usr/bin/tini", "-g", "--", "/opt/recipe/launch/container/entrypoint.sh"]
 CMD ["bash", "-l"]

@@ -24,14 +24,17 @@ else
     cp requirements.lock "$constraints"
 fi
 "$venv/bin/python" launch/image_requirements.py pyproject.toml "${EXTRAS:-}" >"$requirements"
-"$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off -c "$constraints" -r "$requirements"
+# Bytecode is made at the end, on all cores.
+install=("$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off --no-compile -c "$constraints")
+"${install[@]}" -r "$requirements"
 
 if [[ -n ${TRANSFORMER_ENGINE:-} ]]; then
     version=$(sed -n 's/^transformer-engine==//p' requirements.lock)
-    # Compiled against the torch that is now there, for the cards of the recipes: A100, RTX 4090 and L40S, H100, B200.
-    NVTE_FRAMEWORK=pytorch NVTE_CUDA_ARCHS="80;89;90;100" MAX_JOBS="${MAX_JOBS:-4}" \
-        "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off --no-build-isolation \
-        -c "$constraints" "transformer-engine[$TRANSFORMER_ENGINE]==$version"
+    # Its kernels come as a wheel; the binding to torch is C++ that is compiled here, against the torch that is now there.
+    # FORCE_BUILD: else its set-up fetches a binary from elsewhere.
+    "${install[@]}" wheel ninja packaging "nvidia-cudnn-frontend>=1.29"
+    NVTE_PYTORCH_FORCE_BUILD=TRUE NVTE_FRAMEWORK=pytorch MAX_JOBS="${MAX_JOBS:-4}" \
+        "${install[@]}" --no-build-isolation "transformer-engine[$TRANSFORMER_ENGINE]==$version"
 fi
 
 torch_now=$(torch_of "$venv/bin/python")
@@ -41,5 +44,6 @@ if [[ -n $image_torch && $torch_now != "$image_torch" ]]; then
     exit 1
 fi
 echo "$image_torch" >"$venv/.image_torch" # megatron-recipe doctor looks whether it is still so
-# Bytecode is written at import where it is missing; in an image it is only size.
-find "$venv" -name __pycache__ -type d -prune -exec rm -rf {} +
+# A user who is not root could not keep it, and each rank of each start would compile torch and Megatron anew. Some
+# packages hold templates that are no Python: these are left out without a word.
+"$venv/bin/python" -m compileall -q -j 0 "$venv" >/dev/null || true
