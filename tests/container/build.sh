@@ -54,5 +54,6 @@ for target in "${targets[@]}"; do
     # The wheels' apex is another project; the pip configuration must be in no layer.
     inside bash -c '! /opt/venv/bin/pip show apex 2>/dev/null; [[ ! -s /etc/pip.conf ]]'
     buildah rm "$container" >/dev/null
+    [[ $target != cloud ]] || bash "$here/services.sh" "localhost/$tag"
 done
 say "PASSED: ${targets[*]}, $(nproc --all) cores"
