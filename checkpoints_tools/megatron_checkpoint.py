@@ -46,12 +46,15 @@ def find_checkpoint(path: Path) -> Path:
 
     Raises CheckpointError where there is none.
     """
-    if (path / ".metadata").is_file():
-        if not (path / COMPLETE).is_file():
-            raise CheckpointError(
-                f"{path}: {COMPLETE} is missing, so this checkpoint was not written to the end; take an older one"
-            )
+    parts = [name for name in (".metadata", COMPLETE) if (path / name).is_file()]
+    if len(parts) == 2:
         return path
+    if parts == [".metadata"]:
+        raise CheckpointError(
+            f"{path}: {COMPLETE} is missing, so this checkpoint was not written to the end; take an older one"
+        )
+    if parts:
+        raise CheckpointError(f"{path}: .metadata is missing, which says where the weights lie; copy it again")
     complete = run_checkpoints(path)
     if complete:
         return max(complete, key=_newness)

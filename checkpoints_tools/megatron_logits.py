@@ -180,7 +180,7 @@ class _Parts:
         assert not lacking, f"{lacking} were not loaded"
         self.model.load_state_dict(loaded, strict=False)
         for parameter in part.parameters():
-            parameter.data = parameter.data.to(self.reference.rounded_to).to(self.reference.arithmetic)
+            parameter.data.copy_(parameter.data.to(self.reference.rounded_to))
 
     def _one_layer(self, sharded: Any, prefix: str) -> Any:
         """Megatron's entry of a weight, asking for one layer of a stacked one, which its own entry cannot do alone."""

@@ -46,7 +46,9 @@ def test_compare_passes_then_fails_with_1_once_a_weight_changed(runs, exports, t
     weights = load_file(copy / "model.safetensors")
     weights["model.layers.1.mlp.down_proj.weight"][0, 0] += 0.5
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    result = invoke("compare", runs / "tied", copy)
+    (tmp_path / "text.txt").write_text("any text will do " * 9)
+    result = invoke("compare", runs / "tied", copy, "--text", tmp_path / "text.txt", "--tokens", 40)
+    assert "tokens: 40" in result.stdout and "first_differing_layer: layer 1" in result.stdout
     assert result.exit_code == 1 and "passed: False" in result.stdout
 
 
@@ -63,6 +65,48 @@ def test_inspect_lists_step_tokens_and_tensors(runs, architecture):
     assert "float32" in result.stdout and "3 × 192 × 64" in result.stdout
     assert ("output_layer.weight" in result.stdout) == (architecture != "tied")
     assert "optimizer.state" not in result.stdout
+
+
+def test_inspect_of_an_export_shows_what_transformers_gets(exports):
+    folder, export = exports["untied_qk_norm"]
+    result = invoke("inspect", folder, "--verify")
+    assert result.exit_code == 0 and "verified" in result.stdout, result.output
+    assert "Qwen3ForCausalLM" in result.stdout and "model.layers.2.self_attn.k_norm.weight" in result.stdout
+    assert export["files"]["model.safetensors"][:16] in result.stdout
+
+
+def test_inspect_as_json_has_every_tensor_and_checksum(runs):
+    report = json.loads(invoke("inspect", runs / "tied", "--json").stdout)
+    assert report["facts"]["step"] == 4 and report["kind"] == "Megatron checkpoint"
+    qkv = report["tensors"]["decoder.layers.self_attention.linear_qkv.weight"]
+    assert qkv == {"shape": [3, 128, 64], "dtype": "float32", "bytes": 4 * 3 * 128 * 64, "part": "model"}
+    assert report["tensors"]["optimizer.state.exp_avg.decoder.final_layernorm.weight"]["part"] == "optimizer"
+    assert len(report["files"]["__0_0.distcp"]["sha256"]) == 64
+
+
+def test_inspect_verifies_every_byte_where_it_is_asked_to(run_copy):
+    data = next((run_copy / "checkpoints/step_00000004").glob("*.distcp"))
+    assert invoke("inspect", run_copy, "--verify").exit_code == 0
+    content = bytearray(data.read_bytes())
+    content[-100] ^= 1  # the optimizer's, which an export does not read
+    data.write_bytes(content)
+    assert invoke("inspect", run_copy).exit_code == 0
+    result = invoke("inspect", run_copy, "--verify")
+    assert isinstance(result.exception, CheckpointError) and "changed since it was written" in str(result.exception)
+    data.unlink()
+    assert "is missing" in str(invoke("inspect", run_copy).exception)
+
+
+def test_average_says_what_it_would_do_and_does_it(run_copy, tmp_path):
+    result = invoke("average", run_copy, tmp_path / "mean", "--last", 2, "--dry-run")
+    assert "step_00000002, step_00000004" in result.stderr and not (tmp_path / "mean").exists()
+    result = invoke("average", run_copy, tmp_path / "mean", "--last", 2)
+    assert result.exit_code == 0 and "the mean of steps 2, 4" in result.stderr
+    assert '"averaged_steps"' in (tmp_path / "mean/checkpoint.json").read_text()
+
+
+def test_help_says_why_there_is_no_reshard():
+    assert "loads in any parallel layout" in " ".join(invoke("--help").stdout.split())
 
 
 def test_help_imports_no_library():
