@@ -37,7 +37,8 @@ def check_torch() -> Check:
         fix = "there is a GPU, and this torch is for CPUs alone: rm -rf .venv && make setup takes the one with CUDA"
     elif needed and int(driver.split(".")[0]) < needed:
         fix = (
-            f"CUDA {built_for} needs driver {needed} or newer: rent a machine with one, or an image with an older CUDA"
+            f"CUDA {built_for} needs driver {needed} or newer: rent a machine with one, or take an image with an older "
+            "CUDA (docs/container.md)"
         )
     else:
         fix = (
