@@ -91,6 +91,46 @@ def generate(
     _write(result, out)
 
 
+@app.command()
+def run(
+    model: Model,
+    suite: Annotated[
+        list[str] | None, typer.Option(help="core, knowledge, knowledge_whole or zh; may be repeated.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="One benchmark; may be repeated.")] = None,
+    data_dir: Annotated[
+        Path, typer.Option(help="Folder of the questions, as `eval download` writes it; nothing else is read.")
+    ] = Path("evalsets"),
+    out: Annotated[Path | None, typer.Option(help="The result file; default MODEL/eval/harness.json.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="First questions of each task; default: all.")] = None,
+    batch_size: Annotated[str, typer.Option(help="A number, or auto: what fits on a GPU, 8 on a CPU.")] = "auto",
+    lang: Annotated[str, typer.Option(help="Language of the table: en or zh.")] = "en",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check model and data, score nothing.")] = False,
+) -> None:
+    """Score a model by lm-eval on local files, beside chance and published scores of 1B models.
+
+    What is done stays in the result file, so that the same command continues.
+    """
+    from eval.harness import Settings, find_data, run_benchmarks
+    from eval.models import check_model, find_model
+    from eval.score_table import table_lines
+    from eval.suites import choose
+    from megatron_recipe.console import say
+
+    chosen = choose(suite or [], task or [])
+    check_model(model)
+    if dry_run:
+        for name, data in find_data(chosen, data_dir).items():
+            say(f"would score {model} on {name}: {data.benchmark.shots}-shot, split {data.split} of {data.folder}")
+        return
+    found = find_model(model)
+    file = out or found.home / "eval/harness.json"
+    result = run_benchmarks(found, chosen, Settings(data_dir, batch_size, limit), file)
+    for line in table_lines(result, [one.name for one in chosen], lang):
+        typer.echo(line)
+    say(f"{file}: all figures")
+
+
 def _loss_line(name: str, split: dict[str, Any]) -> str:
     bar = f", unigram {split['unigram_loss']:.3f}" if split["unigram_loss"] is not None else ""
     interval = split["loss_interval"]

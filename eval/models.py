@@ -22,6 +22,12 @@ class Evaluated:
     source: Path
 
     @property
+    def home(self) -> Path:
+        """Where results belong: the run of a checkpoint, else the folder itself."""
+        inside_run = self.source != self.folder and self.source.absolute().parent.name == "checkpoints"
+        return self.source.parent.parent if inside_run else self.source
+
+    @property
     def facts(self) -> dict[str, Any]:
         """As results hold them."""
         return {"model": str(self.source), "folder": str(self.folder)}

@@ -1,0 +1,266 @@
+"""Scores of a model by lm-eval (github.com/EleutherAI/lm-evaluation-harness), on local files, benchmark by benchmark.
+
+Run: megatron-recipe eval run MODEL --suite core --data-dir evalsets
+
+Tasks, prompts, few-shot examples and metrics are lm-eval's own; where the questions come from is replaced. What is
+done is in the result file after each benchmark, and is not done again for the same model, data and settings.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.local_data import LocalData, balanced
+from eval.models import Evaluated
+from eval.suites import Benchmark
+from megatron_recipe.console import say
+from megatron_recipe.environment import environment_variable
+from megatron_recipe.errors import ConfigError, DataError, MachineError
+from megatron_recipe.files import write_json
+
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_MININTERVAL": "10",  # lm-eval's bars; in a log each of their steps is a line
+}
+GROUP = "local"
+CPU_BATCH = 8
+"""lm-eval's search for the largest batch runs 64 windows of full length several times: minutes on a CPU."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How benchmarks are run."""
+
+    data_dir: Path
+    batch_size: str = "auto"
+    limit: int | None = None
+    """Questions of each task of lm-eval at most, the first ones; None takes all."""
+
+
+class Harness:
+    """lm-eval with one model; the model is loaded when the first benchmark needs it."""
+
+    def __init__(self, model: Evaluated, settings: Settings) -> None:
+        """Raises MachineError where lm-eval is not installed, ConfigError for a batch size that is none."""
+        try:
+            import lm_eval
+        except ImportError as error:
+            raise MachineError(
+                "lm-eval is not installed; install it: pip install 'megatron-recipe[eval]' (lm-eval 0.4.13)"
+            ) from error
+        if settings.batch_size != "auto" and not (settings.batch_size.isdecimal() and int(settings.batch_size)):
+            raise ConfigError(f"--batch-size={settings.batch_size} must be auto or a number from 1 on")
+        self.model = model
+        self.settings = settings
+        self.tasks_folder = Path(lm_eval.__file__).parent / "tasks"
+        self._loaded: Any = None
+
+    def run(self, benchmark: Benchmark, data: LocalData) -> dict[str, Any]:
+        """Score one benchmark; returns its entry of the result file, but for `key`."""
+        from lm_eval import simple_evaluate
+        from lm_eval.tasks import TaskManager
+
+        with _quiet():
+            manager = TaskManager(include_path=str(self.tasks_folder / benchmark.folder), include_defaults=False)
+            leaves = build_tasks(benchmark, data, manager)
+            found = simple_evaluate(
+                model=self._language_model(),
+                tasks=[_group(benchmark, leaves)],
+                task_manager=manager,
+                num_fewshot=benchmark.shots,
+                limit=self.settings.limit,
+                samples=self._light(benchmark, data, leaves),
+                log_samples=False,
+            )
+        return self._entry(benchmark, data, found, list(leaves))
+
+    def _light(self, benchmark: Benchmark, data: LocalData, leaves: dict[str, Any]) -> dict[str, list[int]] | None:
+        if benchmark.per_answer is None:
+            return None
+        if self.settings.limit is not None:
+            raise ConfigError(f"--limit does not go with {benchmark.name}, which is a part of its questions already")
+        chosen = {}
+        for name in leaves:
+            rows = data.rows(data.split, name.removeprefix(benchmark.harness))
+            chosen[name] = balanced([row["answer"] for row in rows], benchmark.per_answer)
+        return chosen
+
+    def _language_model(self) -> Any:
+        """lm-eval's own model of the folder, loaded once."""
+        if self._loaded is None:
+            from lm_eval.models.huggingface import HFLM
+
+            from eval.device import choose_device, evaluation_dtype
+
+            device = choose_device()
+            batch = self.settings.batch_size
+            size = CPU_BATCH if batch == "auto" and device.type == "cpu" else batch
+            self._loaded = HFLM(
+                pretrained=str(self.model.folder.absolute()),
+                dtype=evaluation_dtype(device) or "auto",
+                device="cpu" if device.type == "cpu" else "cuda:0",
+                batch_size=size,
+            )
+        return self._loaded
+
+    def _entry(self, benchmark: Benchmark, data: LocalData, found: Any, leaves: list[str]) -> dict[str, Any]:
+        scores = found["groups"][GROUP] if benchmark.subjects else found["results"][benchmark.harness]
+        return {
+            "metric": benchmark.metric,
+            "score": scores[f"{benchmark.metric},none"],
+            "stderr": scores[f"{benchmark.metric}_stderr,none"],
+            "chance": benchmark.chance,
+            "shots": benchmark.shots,
+            "shots_as_in": benchmark.shots_as_in,
+            "split": data.split,
+            "questions": sum(found["n-samples"][leaf]["effective"] for leaf in leaves),
+            "of": sum(found["n-samples"][leaf]["original"] for leaf in leaves),
+            "metrics": _numbers(scores),
+            "subjects": {leaf.removeprefix(benchmark.harness): _numbers(found["results"][leaf]) for leaf in leaves}
+            if benchmark.subjects
+            else {},
+        }
+
+
+def run_benchmarks(model: Evaluated, chosen: list[Benchmark], settings: Settings, out: Path) -> dict[str, Any]:
+    """Score a model on benchmarks and keep the result in `out`, after each of them; returns what `out` holds.
+
+    Raises DataError, before anything runs, that names every benchmark whose files are missing.
+    """
+    data = find_data(chosen, settings.data_dir)
+    result = read_results(out)
+    done: dict[str, Any] = result.get("tasks", {})
+    with ExitStack() as stack:
+        for name, value in ENVIRONMENT.items():
+            stack.enter_context(environment_variable(name, value))
+        harness = Harness(model, settings)
+        for benchmark in chosen:
+            key = fingerprint(model, benchmark, data[benchmark.name], settings)
+            if done.get(benchmark.name, {}).get("key") == key:
+                say(f"{benchmark.name}: done before")
+                continue
+            say(f"{benchmark.name}: {benchmark.shots}-shot on split {data[benchmark.name].split}")
+            began = time.monotonic()
+            entry = harness.run(benchmark, data[benchmark.name])
+            done[benchmark.name] = {**entry, "seconds": round(time.monotonic() - began, 1), "key": key}
+            result = {**model.facts, **_circumstances(), "tasks": done}
+            write_json(out, result)
+    return result
+
+
+def find_data(chosen: list[Benchmark], data_dir: Path) -> dict[str, LocalData]:
+    """The files of each benchmark. Raises DataError that names all that are missing."""
+    found, missing = {}, []
+    for benchmark in chosen:
+        try:
+            found[benchmark.name] = LocalData(benchmark, data_dir)
+        except DataError as error:
+            missing.append(str(error))
+    if missing:
+        raise DataError("\n".join(missing))
+    return found
+
+
+def fingerprint(model: Evaluated, benchmark: Benchmark, data: LocalData, settings: Settings) -> str:
+    """Changes with the model's files, the questions' files and how they are run."""
+    files = [file for split in data.splits for file in data.files(split)]
+    weights = sorted(path for path in model.folder.iterdir() if path.suffix in (".safetensors", ".json", ".bin"))
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in [*weights, *files]]
+    facts = [asdict(benchmark), settings.limit, stats]
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:16]
+
+
+def read_results(out: Path) -> dict[str, Any]:
+    """What an earlier run left; nothing where there is none or it cannot be read."""
+    try:
+        content: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content.get("tasks"), dict) else {}
+
+
+def build_tasks(benchmark: Benchmark, data: LocalData, manager: Any) -> dict[str, Any]:
+    """lm-eval's tasks of a benchmark by name, as its YAML files describe them, but with questions from local files."""
+    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    names = [benchmark.harness]
+    if benchmark.subjects:
+        names = sorted(name for name in manager.all_subtasks if name.startswith(benchmark.harness))
+    tasks = {}
+    for name in names:
+        config = load_yaml(manager.task_index[name].yaml_path)
+        config.pop("tag", None)  # of the registry, not of a task
+        subject = name.removeprefix(benchmark.harness) if benchmark.subjects else None
+        changes = {
+            "custom_dataset": _loader(data, subject),
+            "training_split": None,
+            "validation_split": None,
+            "test_split": data.split,
+            "fewshot_split": benchmark.examples,
+        }
+        tasks[name] = ConfigurableTask(config={**config, **changes})
+    return tasks
+
+
+def _loader(data: LocalData, subject: str | None) -> Any:
+    def load(**_: Any) -> dict[str, Any]:
+        from datasets import Dataset
+
+        return {split: Dataset.from_list(data.rows(split, subject)) for split in data.splits}
+
+    return load
+
+
+def _group(benchmark: Benchmark, leaves: dict[str, Any]) -> Any:
+    """The tasks as one, whose score is the mean over all questions."""
+    from lm_eval.api.group import Group
+
+    mean = {"metric": benchmark.metric, "aggregation": "mean", "weight_by_size": True}
+    group = Group.from_config({"group": GROUP, "aggregate_metric_list": [mean]})
+    for task in leaves.values():
+        group.add(task)
+    return group
+
+
+def _numbers(scores: dict[str, Any]) -> dict[str, float]:
+    """acc, acc_stderr, acc_norm, … of lm-eval's "acc,none", "acc_stderr,none", …"""
+    return {
+        name.removesuffix(",none"): value for name, value in scores.items() if isinstance(value, float) and "," in name
+    }
+
+
+def _circumstances() -> dict[str, Any]:
+    from importlib.metadata import version
+
+    from eval.device import choose_device, device_name
+
+    return {
+        "lm_eval": version("lm-eval"),
+        "device": device_name(choose_device()),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """lm-eval warns once for each of 57 subjects about what is meant here, and so does each of their data sets."""
+    from datasets import disable_progress_bars, enable_progress_bars
+
+    logger = logging.getLogger("lm_eval")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+        logger.setLevel(level)
