@@ -15,6 +15,10 @@ trap 'rm -f "$constraints" "$requirements"' EXIT
 if [[ -n $image_torch ]]; then
     echo "keeping the image's torch: $image_torch"
     python3 -m venv --system-site-packages "$venv"
+    # Some images keep torch in a virtual environment of their own, which system-site-packages does not reach.
+    if [[ -z $(torch_of "$venv/bin/python") ]]; then
+        dirname "$(dirname "${image_torch#* }")" >"$("$venv/bin/python" -c 'import site; print(site.getsitepackages()[0])')/image.pth"
+    fi
     "$venv/bin/python" launch/image_constraints.py requirements.lock >"$constraints"
 elif [[ ${#pins[@]} -gt 0 ]]; then
     python3 -m venv "$venv"
