@@ -11,7 +11,8 @@ to warm up, five timed, one profiled, then everything is given back. Settings ar
 
 Printed are a line a variant when it is done and, at the end, the time of a token by class with the costliest kernels of
 each, so that a wrong classification shows. All variants share one process, since starting one takes half a minute; one
-that fails says why, one that takes the GPU down or exceeds `--variant-seconds` costs a new process; the next goes on.
+that fails says why, and the next goes on. One that exceeds `--variant-seconds`, takes the GPU down or leaves memory
+behind costs a new process.
 After `--seconds` all ends. OUT is written after each.
 
 Exit code 1 where a variant failed.
@@ -29,8 +30,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 WARM_UP, TIMED = 3, 5
-GPU_IS_LOST = 3
-"""Exit code of a worker whose CUDA context does not recover from what the last variant did."""
+USED_UP = 3
+"""Exit code of a worker whose GPU or memory the last variant, which is written down, left in no state for another."""
 
 Row = dict[str, Any]
 
@@ -100,7 +101,7 @@ def run_worker(left: list[str], lines: Path, options: argparse.Namespace, rows: 
         os.killpg(worker.pid, signal.SIGKILL)
     code = worker.wait()
     lines.unlink(missing_ok=True)
-    if reason or len(rows) == before + len(left) or (code == GPU_IS_LOST and len(rows) > before):
+    if reason or len(rows) == before + len(left) or (code == USED_UP and len(rows) > before):
         return reason
     return f"its process ended with code {code}"
 

@@ -70,8 +70,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--save-every", type=int, default=20, metavar="STEPS")
     parser.add_argument("--no-compile", action="store_true", help="peers without torch.compile, to try the way")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="for all rows")
-    parser.add_argument("--row-seconds", type=float, default=300.0, help="for one")
-    return parser.parse_args()
+    parser.add_argument("--row-seconds", type=float, default=360.0, help="for one")
+    options = parser.parse_args()
+    if options.steps < options.interval or options.steps % options.interval:
+        parser.error(
+            f"--steps {options.steps}: must be a multiple of --interval {options.interval}; 25 and 5 are usual"
+        )
+    return options
 
 
 class Benchmark:

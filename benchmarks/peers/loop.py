@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from benchmarks.peers.models import Peer
 from benchmarks.step_times import random_batches, time_steps
 from megatron_recipe.config import Config
+from megatron_recipe.console import say
 from megatron_recipe.flops import padded_vocab_size
 
 ATTENTION = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
@@ -101,6 +102,7 @@ def use_best_micro_batch(loop: PeerLoop, candidates: list[int]) -> dict[int, str
             error, said[micro_batch] = failure.with_traceback(None), "out of memory"
             loop.optimizer.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
+        say(f"micro-batch {micro_batch}: {said[micro_batch]}")
     if not speeds:
         assert error is not None, "no micro-batch was given"
         raise error

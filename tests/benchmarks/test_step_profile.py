@@ -54,7 +54,7 @@ ONE_LINE = "import sys, json, time; open(sys.argv[1], 'w').write(json.dumps({'va
     "code, seconds, reason",
     [
         (ONE_LINE + "sys.exit(9)", 60, "its process ended with code 9"),  # killed in the second variant
-        (ONE_LINE + "sys.exit(3)", 60, None),  # the first took the GPU down, and said so
+        (ONE_LINE + "sys.exit(3)", 60, None),  # the first took the GPU down, and was written down
         (ONE_LINE + "time.sleep(60)", 3, "not done after"),
     ],
 )

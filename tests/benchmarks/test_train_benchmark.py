@@ -58,6 +58,7 @@ def test_rates_and_ratios_come_from_the_median() -> None:
         ours,
         row_of("ours", "gpt_1b_fp8", measured(2.0), fp8, 64, 32_000, H100),
         row_of("bare", "gpt_1b", measured(3.2), config, 64, 32_000, H100),
+        row_of("bare", "gpt_1b_fp8", measured(1.9), fp8, 64, 32_000, H100),
         row_of("litgpt-bf16", "gpt_1b", measured(3.6), config, 64, 32_000, H100),
         row_of("litgpt-mixed", "gpt_1b", {"error": "out of memory"}, config, 64, 32_000, H100),
         row_of("transformers", "gpt_1b", measured(4.0), config, 64, 32_000, H100),
@@ -69,7 +70,7 @@ def test_rates_and_ratios_come_from_the_median() -> None:
     assert {name: float(said[name]) for name in expected} == pytest.approx(expected, abs=1e-3)
     assert (said["vs_litgpt_mixed"], said["vs_torchtitan"], said["peak_gib"]) == ("-", "-", "70.0")
     assert "precision=fp8" in last_line(rows[1], rows) and "vs_litgpt=1.800" in last_line(rows[1], rows)
-    assert text(rows[4]).endswith("bf16      out of memory")
+    assert text(rows[5]).endswith("bf16      out of memory")
     assert "80,000" in text(ours) and "63.4%" in text(ours)
 
 
@@ -79,25 +80,25 @@ def test_a_save_costs_what_it_blocks_and_what_the_steps_beside_it_lose(
     folder = tmp_path / "run"
 
     def run_trainer(recipe: str, overrides: list[str], at: Path, seconds: float, is_done: Any) -> None:
-        assert "checkpoint.save_every_steps=4" in overrides and "train.log_every_steps=1" in overrides
+        assert "checkpoint.save_every_steps=6" in overrides and "train.log_every_steps=1" in overrides
         folder.mkdir()
-        for step in range(1, 9):
-            slow = 0.5 if step in (5, 6) else 0.0
+        for step in range(1, 11):
+            slow = 0.5 if step in (6, 7, 8) else 0.0
             record = {"kind": "train", "step": step, "step_seconds": 2.0 + slow + (5.0 if step == 1 else 0.0)}
             with (folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(record) + "\n")
-            if step == 6:
-                saved = {"event": "checkpoint_saved", "step": 4, "blocked_seconds": 0.6, "seconds": 4.0, "bytes": 14e9}
+            if step == 8:
+                saved = {"event": "checkpoint_saved", "step": 6, "blocked_seconds": 0.6, "seconds": 4.0, "bytes": 14e9}
                 (folder / "events.jsonl").write_text(json.dumps(saved) + "\n")
             if is_done():
                 break
 
     monkeypatch.setattr(trainer_runs, "run_trainer", run_trainer)
-    found = trainer_runs.measure_saves("gpt_1b", [], folder, every=4, saves=1, seconds=60)
+    found = trainer_runs.measure_saves("gpt_1b", [], folder, every=6, saves=1, seconds=60)
     assert found["usual_step_seconds"] == 2.0
     assert found["saves"] == [
         {
-            "step": 4,
+            "step": 6,
             "steps_beside": 2,
             "blocked_seconds": 0.6,
             "slower_seconds": pytest.approx(1.0),
