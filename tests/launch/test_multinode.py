@@ -103,3 +103,26 @@ def test_slurm_sbatch_asks_for_what_a_preemption_needs(tmp_path: Path) -> None:
     assert re.fullmatch(r"B:USR1@\d+", options["signal"])
     outside = subprocess.run(["bash", str(ROOT / "launch/slurm.sbatch")], capture_output=True, text=True, cwd=tmp_path)
     assert outside.returncode == 2 and "sbatch launch/slurm.sbatch" in outside.stderr
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "expected", "said"),
+    [
+        ("ok    Python: 3.12\nwarn  disk: full  → a larger one", 0, 0, "warn  disk"),
+        ("ok    Python: 3.12\nfail  torch: none  → make setup", 1, 1, "fail  torch"),
+    ],
+)
+def test_the_preflight_stops_for_a_failure_of_the_doctor(
+    report: str, code: int, expected: int, said: str, tmp_path: Path
+) -> None:
+    doctor = tmp_path / "megatron-recipe"
+    doctor.write_text(f"#!/bin/sh\nprintf '%s\\n' '{report}'\nexit {code}\n", encoding="utf-8")
+    doctor.chmod(0o755)
+    result = subprocess.run(
+        ["bash", str(ROOT / "launch/preflight.sh")],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == expected
+    assert said in result.stderr and "Python" not in result.stderr
