@@ -117,6 +117,7 @@ MODEL_ROWS = (
 )
 UNTIED_ROWS = (Row("output_layer.weight", ("lm_head.weight",), cut_vocabulary),)
 LAYER_ROWS = (
+    # Transformer Engine fuses the norms into the matrices behind them; checkpoints of all layers have its names
     Row("self_attention.linear_qkv.layer_norm_weight", ("input_layernorm.weight",)),
     Row(
         "self_attention.linear_qkv.weight",
@@ -141,12 +142,6 @@ QKV_BIAS_ROWS = (
         join_qkv,
     ),
 )
-# Transformer Engine fuses the norms into the matrices behind them; checkpoints always use those names, a local
-# model's own state dict does not.
-LOCAL_NORM_NAMES = {
-    ".input_layernorm.weight": ".self_attention.linear_qkv.layer_norm_weight",
-    ".pre_mlp_layernorm.weight": ".mlp.linear_fc1.layer_norm_weight",
-}
 
 
 def rows(shape: ModelShape) -> list[Row]:
@@ -219,16 +214,6 @@ def has_vocabulary(row: Row) -> bool:
     return row.split is cut_vocabulary
 
 
-def with_fused_norm_names(weights: Weights) -> dict[str, Tensor]:
-    """The weights under the names that Transformer Engine and the checkpoints use."""
-    renamed = {}
-    for name, weight in weights.items():
-        for local, fused in LOCAL_NORM_NAMES.items():
-            name = name.replace(local, fused)
-        renamed[name] = weight
-    return renamed
-
-
 def check_weights(weights: Weights, shape: ModelShape) -> None:
     """Raise CheckpointError unless these are the weights of a model of this shape; the vocabulary may be padded."""
     wanted = megatron_shapes(shape)
@@ -251,31 +236,3 @@ def check_weights(weights: Weights, shape: ModelShape) -> None:
                 f"{name} has shape {list(found)}, but {list(expected)} was expected of {shape}; "
                 "the checkpoint's weights and its description don't belong together"
             )
-
-
-def megatron_to_hf(weights: Weights, shape: ModelShape) -> dict[str, Tensor]:
-    """Hugging Face weights (views where the layout allows) of a whole Megatron model.
-
-    weights: of every layer, not sharded, under either spec's norm names.
-    Raises CheckpointError where names or shapes are not those of `shape`.
-    """
-    weights = with_fused_norm_names(weights)
-    check_weights(weights, shape)
-    result: dict[str, Tensor] = {}
-    for row in rows(shape):
-        result.update(hf_weights_of(row, weights.__getitem__, shape))
-    return result
-
-
-def hf_to_megatron(weights: Weights, shape: ModelShape, padded_vocab_size: int) -> dict[str, Tensor]:
-    """Megatron weights of a Hugging Face model, vocabulary padded with zero rows.
-
-    Raises CheckpointError for a missing weight.
-    """
-    result: dict[str, Tensor] = {}
-    for row in rows(shape):
-        missing = [name for name in row.hf if name not in weights]
-        if missing:
-            raise CheckpointError(f"the Hugging Face model lacks {missing[0]}: it is not Llama-like with {shape}")
-        result[row.megatron] = megatron_weight_of(row, weights.__getitem__, shape, padded_vocab_size)
-    return result

@@ -8,13 +8,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from whole_model import hf_to_megatron
 
 from checkpoints_tools import to_hf, weight_map
 from checkpoints_tools.export_plan import plan_export
 from checkpoints_tools.megatron_checkpoint import find_checkpoint, read_model_weights
 from checkpoints_tools.model_card import source_rows
 from checkpoints_tools.to_hf import export_run
-from checkpoints_tools.weight_map import hf_to_megatron
 from megatron_recipe.errors import CheckpointError, ConfigError
 
 ARCHITECTURES = ("tied", "untied_qk_norm")
