@@ -22,7 +22,7 @@ PATTERNS = (
     (ATTENTION, r"sdpa|flash_(fwd|bwd)|flash_?att|flashatt|flex_attention|multiheadattention|fmha|fused_attn"),
     (ATTENTION, r"compute_dot_do_o|convert_dq|maskedsoftmax|masked_softmax|transpose_to_bhsd|context_parallel"),
     # Transformer Engine computes FP8's scales with the machinery of its optimizers, whose names come next
-    (CASTS, r"computescale|compute_scale|scaling_recipe|kernel_bulk"),
+    (CASTS, r"computescale|compute_scale|scaling_recipe|kernel_bulk|swizzle"),
     (OPTIMIZER, r"multi_tensor|(?<!h)adam|l2norm|lpnorm|normtwoops|foreach|clip_grad"),
     (CROSS_ENTROPY, r"cross_?entropy|online_softmax|log_?softmax|nll_loss|element_mul_kernel"),
     (CROSS_ENTROPY, r"^triton_.*_(exp|log|logsumexp|amax|max)_"),

@@ -63,6 +63,7 @@ NAMES = {
         "void transformer_engine::delayed_scaling_recipe::kernel_bulk(float*, float*, unsigned long)",
         "void transformer_engine::dispatch::fp8_blockwise::group_block_scaled_1d_tma_kernel<false, false, true, float>",
         "void transformer_engine::transpose_kernel<8, 8, __nv_fp8_e4m3>(__nv_fp8_e4m3 const*, float const*)",
+        "void transformer_engine::(anonymous namespace)::multi_tensor_swizzle_row_scaling_kernel<int, 128, 4>",
         "void multi_tensor_apply_kernel<TensorListMetadata<3, false>, transformer_engine::multi_tensor_compute_scale::"
         "ComputeScaleAndScaleInvFunctor, float, bool, float>",
         "void at::native::unrolled_elementwise_kernel<at::native::direct_copy_kernel_cuda, at::native::memory::"

@@ -1,9 +1,10 @@
 """Time by kernel class from a list of kernels."""
 
 import pytest
+import torch
 
 from benchmarks.kernel_classes import GEMM, NORM, OTHER
-from benchmarks.kernel_times import Kernel, busy_ns, class_table, sum_kernels, top_kernels
+from benchmarks.kernel_times import Kernel, busy_ns, class_table, profiled_kernels, sum_kernels, top_kernels
 
 KERNELS = [
     Kernel("nvjet_hsh_256x128_64x4_1x2_h_bz_coopA_NNT", 0, 600),
@@ -41,3 +42,22 @@ def test_the_costliest_kernels_are_named() -> None:
     text = top_kernels(sum_kernels(KERNELS, tokens=10))
     assert "70.0 ns       2 ×  nvjet_hsh" in text
     assert "a_kernel_of_nobody" in text
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_kernels_of_a_gpu_are_those_that_it_ran() -> None:
+    device = torch.device("cuda")
+    left = torch.randn(4096, 4096, device=device, dtype=torch.bfloat16)
+
+    def step() -> None:
+        for _ in range(10):
+            torch.mm(left, left)
+        torch.nn.functional.silu(left)
+
+    step()
+    kernels = sum_kernels(profiled_kernels(step, device), tokens=1)
+    products = 10 * 2 * 4096**3 / 989.4e12 * 1e9
+    assert sum(one["launches"] for one in kernels.top[GEMM]) == 10
+    assert products < kernels.classes[GEMM] < 20 * products  # no faster than an H100 can
+    assert kernels.classes["SwiGLU"] > 0
+    assert kernels.busy == pytest.approx(sum(kernels.classes.values()), rel=0.01)  # one behind the other
