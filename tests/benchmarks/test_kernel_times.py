@@ -58,6 +58,6 @@ def test_kernels_of_a_gpu_are_those_that_it_ran() -> None:
     kernels = sum_kernels(profiled_kernels(step, device), tokens=1)
     products = 10 * 2 * 4096**3 / 989.4e12 * 1e9
     assert sum(one["launches"] for one in kernels.top[GEMM]) == 10
-    assert products < kernels.classes[GEMM] < 20 * products  # no faster than an H100 can
+    assert products / 10 < kernels.classes[GEMM] < 20 * products  # an H100 at its peak, and other cards around it
     assert kernels.classes["SwiGLU"] > 0
     assert kernels.busy == pytest.approx(sum(kernels.classes.values()), rel=0.01)  # one behind the other
