@@ -4,12 +4,12 @@ Bodies are checked as strictly as the real one does: an unknown field is a 422 t
 `runner` starts what it was given to run, and a spot pod is taken away by killing that.
 """
 
-import os
-import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import psutil
 from loopback import Asked, Loopback
 
 KEY = "rpa_loopback_4711"
@@ -145,9 +145,13 @@ class RunPodService(Loopback):
 
     def _end(self, pod_id: str) -> None:
         process = self.processes.pop(pod_id, None)
-        if process is not None and process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        if process is None or process.poll() is not None:
+            return
+        tree = psutil.Process(process.pid)  # torchrun's ranks have sessions of their own
+        for one in [tree, *tree.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait()
 
     def _graphql(self, body: dict[str, Any]) -> tuple[int, Any]:
         wanted = body["variables"]["input"]

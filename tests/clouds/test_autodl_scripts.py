@@ -1,6 +1,7 @@
 """launch/autodl/*.sh on a made-up instance: its disks are folders, and pip and the GPU write down their calls."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -118,6 +119,22 @@ def test_a_dry_run_changes_nothing(instance: Instance) -> None:
     assert done.returncode == 0
     assert "Transformer Engine 2.20.2" in done.stderr
     assert sorted(instance.folder.rglob("*")) == before
+
+
+def test_the_commands_of_the_page_as_written(instance: Instance) -> None:
+    page = (ROOT / "docs" / "clouds.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^```bash autodl-instance\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        environment = {**instance.environment, "TENSORBOARD_PORT": str(free.getsockname()[1])}
+    done = subprocess.run(
+        ["bash", "-ec", "".join(lines)], cwd=instance.folder / "checkout", env=environment, capture_output=True,
+        text=True, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [call for call in instance.calls() if call.startswith("recipe launch")] == [
+        "recipe launch run --idle-minutes 30 launch/pretrain_1b.sh --set data.datasets=datasets/main --budget 3000cny "
+        "--price 8.88/h --set budget.at_end=stop"
+    ]
 
 
 def test_a_command_is_accelerated_and_a_run_is_logged(instance: Instance) -> None:

@@ -49,7 +49,7 @@ def test_a_spot_pod_that_is_taken_away_continues_from_its_volume(
         monkeypatch.setenv("RUNPOD_API_BASE_URL", service.address)
         monkeypatch.setenv("RUNPOD_API_KEY", KEY)
         options = arguments(
-            dataset, run_dir, "checkpoint.save_every_steps=2", "train.steps=400", "train.stop_at_step=40",
+            dataset, run_dir, "checkpoint.save_every_steps=2", "train.steps=400", "train.stop_at_step=16",
             "budget.at_end=terminate", "budget.shut_down_after_seconds=0.5",
         )  # fmt: skip
         run = f"{LAUNCH} {' '.join(map(str, options))}"
@@ -74,9 +74,9 @@ def test_a_spot_pod_that_is_taken_away_continues_from_its_volume(
     assert names[0] == "start", said
     assert "resume" in names, said
     resumed = next(event for event in events(run_dir) if event["event"] == "resume")
-    assert 0 < resumed["step"] < 40
+    assert 0 < resumed["step"] < 16
     assert names[-1] == "end"
-    assert events(run_dir)[-1]["step"] == 40
+    assert events(run_dir)[-1]["step"] == 16
     assert f"pod {pod_id} is deleted with its disk" in said
     assert service.pods == {}
     assert KEY not in said
