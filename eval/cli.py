@@ -62,33 +62,60 @@ def perplexity(
 
 @app.command()
 def generate(
-    model: Model,
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL…", help="Hugging Face folders, runs or checkpoints, one or several.")
+    ],
     prompt: Annotated[list[str] | None, typer.Option(help="Text to continue; may be repeated.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="JSONL file of prompts; default: eval/prompts.jsonl.")] = None,
     out: Out = None,
+    page: Annotated[Path | None, typer.Option(help="HTML page to write, the models side by side.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest continuation.")] = 64,
-    seed: Annotated[int, typer.Option(help="Seed of the sampled continuations.")] = 1234,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check model and prompts, generate nothing.")] = False,
+    samples: Annotated[int, typer.Option(min=0, help="Sampled continuations of a prompt, beside the greedy.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Of the sampled continuations.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="Seed of the first sampled continuation; the next ones count up.")] = 1234,
+    batch_size: Annotated[int, typer.Option(min=1, help="Continuations at once.")] = 16,
+    lang: Annotated[str, typer.Option(help="Language of the page: en or zh.")] = "en",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check models and prompts, generate nothing.")] = False,
 ) -> None:
-    """Continue prompts, greedily and sampled."""
+    """Continue prompts, greedily and sampled, with one model or several side by side."""
+    from eval.models import check_model, find_model
+    from eval.page_strings import TABLES
+    from eval.prompts import PROMPTS_FILE, read_prompts
     from megatron_recipe.console import say
     from megatron_recipe.errors import ConfigError
 
     if prompt and prompts:
         raise ConfigError("--prompt and --prompts were both given; use one of them")
-    from eval.models import check_model
-    from eval.prompts import PROMPTS_FILE, read_prompts
-
+    if lang not in TABLES:
+        raise ConfigError(f"--lang {lang} is not known; known are {', '.join(TABLES)}")
     texts = prompt or read_prompts(prompts or PROMPTS_FILE)
+    names = ", ".join(str(check_model(model)) for model in models)
     if dry_run:
-        say(f"would continue {len(texts)} prompts with {check_model(model)}, {max_new_tokens} tokens each at most")
+        say(f"would continue {len(texts)} prompts with {names}, {max_new_tokens} tokens each at most")
         return
     from eval.generate import generate_samples
+    from eval.samples_page import write_page
 
-    result = generate_samples(model, texts, max_new_tokens=max_new_tokens, seed=seed)
-    for sample in result["samples"]:
-        say(f"[{sample['mode']}] {sample['prompt']}▸{sample['text']}")
-    _write(result, out)
+    results = []
+    for model in models:
+        found = find_model(model)
+        result = generate_samples(
+            found.folder,
+            texts,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            samples=samples,
+            temperature=temperature,
+            batch_size=batch_size,
+        )
+        results.append({**result, **found.facts})
+        for sample in result["samples"]:
+            say(f"[{sample['mode']}] {sample['prompt']}▸{sample['text']}")
+    if page:
+        write_page(page, results, lang)
+        say(f"{page}: {len(models)} models side by side")
+    if out or not page:
+        _write(results[0] if len(results) == 1 else {"models": results}, out)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Continue prompts with an exported model: greedily, and sampled with a seed.
+"""Continue prompts with a model: greedily, and sampled with seeds; whole batches, with a cache of keys and values.
 
 Run: megatron-recipe eval generate MODEL --prompt "The" (or --prompts FILE)
 
@@ -6,18 +6,22 @@ A prompt follows an end-of-document token, as the beginning of every training do
 """
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from checkpoints_tools.hf_folder import load_hf_model, load_hf_tokenizer
 from eval.device import choose_device, evaluation_dtype
+from eval.text_metrics import metrics_by_mode
 from megatron_recipe.console import progress
 from megatron_recipe.errors import ConfigError
 
 SAMPLING_TEMPERATURE = 0.8
+BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,50 @@ class Decoding:
     temperature: float
     seed: int
 
-    def arguments(self) -> dict[str, Any]:
-        """For `generate` of transformers; sampling is from the whole distribution, sharpened by the temperature."""
-        if self.mode == "greedy":
-            return {"do_sample": False}
-        return {"do_sample": True, "temperature": self.temperature, "top_k": 0, "top_p": 1.0}
+
+@dataclass(frozen=True)
+class Continuation:
+    """One prompt, to be continued in one way."""
+
+    prompt: str
+    ids: tuple[int, ...]
+    decoding: Decoding
 
 
-def generate_samples(model_dir: Path, prompts: list[str], *, max_new_tokens: int, seed: int) -> dict[str, Any]:
-    """Continue each prompt once greedily and once sampled; returns what eval/samples.json holds.
+class Choice:
+    """Makes the largest value the chosen token, for `generate` of transformers in its greedy mode.
+
+    Sampling is from the whole distribution, sharpened by the temperature, by Gumbel's trick: the largest of the
+    log-probabilities with Gumbel noise is a sample (Gumbel 1954). Each row has a generator of its own, so that a seed
+    gives the same text whatever else is in the batch.
+    """
+
+    def __init__(self, decodings: Sequence[Decoding]) -> None:
+        self.temperatures = [one.temperature for one in decodings]
+        self.generators = [torch.Generator().manual_seed(one.seed) for one in decodings]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """The scores [batch, vocabulary], with noise in the rows that are sampled."""
+        chosen = scores.float().clone()
+        for row, (temperature, generator) in enumerate(zip(self.temperatures, self.generators, strict=True)):
+            if temperature:
+                exponential = torch.empty(chosen.shape[1]).exponential_(generator=generator)
+                chosen[row] = chosen[row] / temperature - exponential.log().to(chosen.device)
+        return chosen
+
+
+def generate_samples(
+    model_dir: Path,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    seed: int,
+    samples: int = 1,
+    temperature: float = SAMPLING_TEMPERATURE,
+    batch_size: int = BATCH_SIZE,
+) -> dict[str, Any]:
+    """Continue each prompt once greedily and `samples` times sampled, with seeds from `seed` on; returns what
+    eval/samples.json holds.
 
     A continuation ends with the document or after `max_new_tokens`. The same seed gives the same text on the same
     machine. Raises CheckpointError for a folder that holds no model, ConfigError where no prompt fits the model.
@@ -49,30 +88,57 @@ def generate_samples(model_dir: Path, prompts: list[str], *, max_new_tokens: int
         raise ConfigError(
             f"--max-new-tokens={max_new_tokens} must be 1 to {length - 1}, the model's sequence length less one"
         )
-    decodings = (Decoding("greedy", 0.0, seed), Decoding("sampled", SAMPLING_TEMPERATURE, seed))
-    samples = []
-    with progress("generating", len(prompts) * len(decodings), "samples") as advance:
-        for prompt in prompts:
-            for decoding in decodings:
-                text = continue_prompt(model, tokenizer, prompt, max_new_tokens, decoding)
-                samples.append({"prompt": prompt, "text": text, **vars(decoding)})
-                advance()
-    return {"model": str(model_dir), "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "samples": samples}
+    ways = [Decoding("greedy", 0.0, seed), *(Decoding("sampled", temperature, seed + i) for i in range(samples))]
+    wanted = [
+        Continuation(prompt, prompt_ids(tokenizer, prompt, length - max_new_tokens), way)
+        for prompt in prompts
+        for way in ways
+    ]
+    texts: dict[int, str] = {}
+    with progress("generating", len(wanted), "samples") as advance:
+        for indices in batches(wanted, batch_size):
+            found = continue_batch(model, tokenizer, [wanted[index] for index in indices], max_new_tokens)
+            texts.update(zip(indices, found, strict=True))
+            advance(len(indices))
+    continued = [{"prompt": one.prompt, "text": texts[i], **vars(one.decoding)} for i, one in enumerate(wanted)]
+    return {
+        "model": str(model_dir),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "samples": continued,
+        "metrics": metrics_by_mode(continued),
+    }
 
 
-def continue_prompt(model: Any, tokenizer: Any, prompt: str, max_new_tokens: int, decoding: Decoding) -> str:
-    """The text after `prompt`; of a prompt that is too long for the model the end is kept."""
-    room = model.config.max_position_embeddings - max_new_tokens
-    ids = [tokenizer.eos_token_id, *tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]][-room:]
-    tokens = torch.tensor([ids], device=model.device)
-    torch.manual_seed(decoding.seed)
+def prompt_ids(tokenizer: Any, prompt: str, room: int) -> tuple[int, ...]:
+    """An end-of-document and the prompt's tokens; of a prompt that is too long the last `room` are kept."""
+    return (tokenizer.eos_token_id, *tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])[-room:]
+
+
+def batches(wanted: Sequence[Continuation], batch_size: int) -> Iterator[list[int]]:
+    """Indices of the continuations, those with prompts of a similar length together."""
+    order = sorted(range(len(wanted)), key=lambda index: len(wanted[index].ids))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def continue_batch(model: Any, tokenizer: Any, batch: Sequence[Continuation], max_new_tokens: int) -> list[str]:
+    """The text after each prompt. Shorter prompts have padding before them, which is masked and not counted."""
+    from transformers import LogitsProcessorList
+
+    width = max(len(one.ids) for one in batch)
+    tokens = torch.full((len(batch), width), tokenizer.eos_token_id)
+    mask = torch.zeros_like(tokens)
+    for row, one in enumerate(batch):
+        tokens[row, width - len(one.ids) :] = torch.tensor(one.ids)
+        mask[row, width - len(one.ids) :] = 1
     with torch.inference_mode():
         output = model.generate(
-            tokens,
-            attention_mask=torch.ones_like(tokens),
+            tokens.to(model.device),
+            attention_mask=mask.to(model.device),
             max_new_tokens=max_new_tokens,
+            do_sample=False,
+            logits_processor=LogitsProcessorList([Choice([one.decoding for one in batch])]),
             pad_token_id=tokenizer.eos_token_id,
-            **decoding.arguments(),
         )
-    text: str = tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
-    return text
+    texts: list[str] = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+    return texts

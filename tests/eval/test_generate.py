@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from eval.generate import generate_samples
+from eval.generate import Choice, Decoding, generate_samples
 from eval.prompts import PROMPTS_FILE, read_prompts
 from megatron_recipe.errors import CheckpointError, ConfigError, DataError
 
@@ -47,6 +47,27 @@ def test_the_seed_decides_the_sampled_text_and_nothing_else(model_dir):
     assert first["samples"] == again["samples"]
     assert texts(first, "sampled") != texts(other, "sampled")
     assert texts(first, "greedy") == texts(other, "greedy")
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_a_text_does_not_depend_on_what_is_in_its_batch(model_dir, batch_size):
+    """Prompts of 1 to 20 tokens: padding before the shorter ones must not show, greedily or sampled."""
+    prompts = ["", "def", "训练一个模型", "x = 1\nfor i in range(10):\n    ", "the last value"]
+    together = generate_samples(model_dir, prompts, max_new_tokens=8, seed=3, samples=2, batch_size=16)
+    apart = generate_samples(model_dir, prompts, max_new_tokens=8, seed=3, samples=2, batch_size=batch_size)
+    assert together["samples"] == apart["samples"]
+    assert len({sample["text"] for sample in together["samples"]}) > len(prompts)
+
+
+def test_samples_have_the_probabilities_of_the_model():
+    """8,000 draws of 4 tokens at temperature 0.5: shares as p² / Σ p², within 4 standard errors."""
+    log_p = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
+    choice = Choice([Decoding("sampled", 0.5, 11), Decoding("greedy", 0.0, 11)])
+    drawn = [choice(None, log_p.repeat(2, 1)).argmax(1).tolist() for _ in range(8_000)]
+    assert {greedy for _, greedy in drawn} == {3}
+    shares = torch.bincount(torch.tensor([sampled for sampled, _ in drawn]), minlength=4) / len(drawn)
+    expected = torch.tensor([1, 4, 9, 16]) / 30
+    assert ((shares - expected).abs() < 4 * (expected * (1 - expected) / len(drawn)).sqrt()).all()
 
 
 def test_a_prompt_that_is_too_long_is_cut_at_its_beginning(model_dir):
