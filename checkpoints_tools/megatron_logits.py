@@ -122,11 +122,12 @@ def device_for(arithmetic: torch.dtype) -> torch.device:
 def compute(reference: Reference) -> None:
     """Build the model, run it, and write what each stage gives. In the other process."""
     from checkpoints_tools.megatron_checkpoint import checkpoint_facts, model_config
+
+    facts = checkpoint_facts(reference.checkpoint)  # before Megatron's import, which takes seconds
     from megatron_recipe import parallel
     from megatron_recipe.model import build_gpt
     from megatron_recipe.recipes import load_config
 
-    facts = checkpoint_facts(reference.checkpoint)
     precision = "fp32" if reference.arithmetic == torch.float32 else "bf16"
     config = load_config("gpt_tiny_cpu", (f"precision.dtype={precision}",)).model_copy(
         update={"model": model_config(facts)}

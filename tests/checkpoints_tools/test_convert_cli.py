@@ -1,12 +1,10 @@
 """The commands of `megatron-recipe convert`."""
 
 import json
-import shutil
 import subprocess
 import sys
 
 import pytest
-from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from checkpoints_tools.cli import app
@@ -39,17 +37,21 @@ def test_a_folder_that_is_no_checkpoint_is_a_checkpoint_error(tmp_path):
         assert isinstance(result.exception, CheckpointError), result.output
 
 
-def test_compare_passes_then_fails_with_1_once_a_weight_changed(runs, exports, tmp_path):
-    folder, _ = exports["tied"]
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    assert invoke("compare", runs / "tied", copy, "--dry-run").exit_code == 0
-    weights = load_file(copy / "model.safetensors")
-    weights["model.layers.1.mlp.down_proj.weight"][0, 0] += 0.5
-    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+def test_compare_fails_with_1_for_the_checkpoint_of_another_step(runs, exports, tmp_path):
+    older, folder = runs / "tied/checkpoints/step_00000002", exports["tied"][0]
     (tmp_path / "text.txt").write_text("any text will do " * 9)
-    result = invoke("compare", runs / "tied", copy, "--text", tmp_path / "text.txt", "--tokens", 40)
-    assert "tokens: 40" in result.stdout and "first_differing_layer: layer 1" in result.stdout
-    assert result.exit_code == 1 and "passed: False" in result.stdout
+    words = ("--text", tmp_path / "text.txt", "--tokens", 40, "--dtype", "bfloat16")
+    result = invoke("compare", older, folder, *words)
+    assert result.exit_code == 1, result.output
+    assert "tokens: 40" in result.stdout and "arithmetic: bfloat16" in result.stdout
+    assert "passed: False" in result.stdout
+
+
+def test_compare_exits_with_0_where_all_is_equal(runs, exports, monkeypatch):
+    monkeypatch.setattr("checkpoints_tools.compare_command.compare_logits", lambda *_, **__: {"passed": True})
+    result = invoke("compare", runs / "tied", exports["tied"][0])
+    assert result.exit_code == 0 and "passed: True" in result.stdout and "held-out text" in result.stdout
+    assert "would compare" in invoke("compare", runs / "tied", exports["tied"][0], "--dry-run").stderr
 
 
 def test_compare_refuses_a_folder_that_is_no_export(runs, tmp_path):
