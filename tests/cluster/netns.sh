@@ -14,6 +14,7 @@ clean_up() {
     done
 }
 trap clean_up EXIT
+trap 'exit 143' TERM INT
 
 make_hosts() {
     ip netns add mr_head

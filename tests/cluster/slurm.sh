@@ -18,6 +18,7 @@ clean_up() {
     for one in "${daemons[@]}"; do kill "$one" 2>/dev/null || true; done
 }
 trap clean_up EXIT
+trap 'exit 143' TERM INT
 
 start_slurm() {
     mkdir "$work/munge" "$work/state" "$work/spool"
