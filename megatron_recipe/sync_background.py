@@ -12,10 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from megatron_recipe.config import CheckpointConfig
+from megatron_recipe.sync_store import missing, open_store
 
 LOG = "sync.log"
 LAST_BYTES = 2000
 POLL_SECONDS = 0.5
+
+
+def check_sync(config: CheckpointConfig) -> None:
+    """Raise ConfigError or MachineError now where a run could not be copied after its checkpoints."""
+    if not config.sync_to:
+        return
+    store = open_store(config.sync_to)
+    if shutil.which(store.program) is None:
+        raise missing(store.program)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ SHOWN = ("--stats=5s", "--stats-one-line", "--stats-log-level=NOTICE")
 class RcloneStore:
     """`place` is remote:path. A half file never keeps its size and time, so the next copy replaces it."""
 
+    program = "rclone"
+
     def __init__(self, place: str) -> None:
         self.name = place
 

@@ -20,6 +20,8 @@ class RsyncStore:
     ssh is as the user has configured it; it never asks, since nobody may be there to answer.
     """
 
+    program = "rsync"
+
     def __init__(self, place: str, ssh_port: int | None = None) -> None:
         if ssh_port is not None and ssh_port not in PORTS:
             raise ConfigError(f"--ssh-port {ssh_port}: a number from 1 to 65535")

@@ -27,6 +27,8 @@ class Store(Protocol):
 
     name: str
     """As the user wrote it."""
+    program: str
+    """That has to be installed."""
 
     def put(self, root: Path, sub: str, leave_out: Sequence[str] = (), *, distrust: bool = False) -> None:
         """Copy what lies below `root/sub` to `sub`; what is there already with size and time is left.
@@ -58,6 +60,11 @@ def open_store(place: str, ssh_port: int | None = None) -> Store:
     head, colon, _ = place.partition(":")
     if not place or place.startswith("-"):
         raise ConfigError(f"{place!r} is no place to copy to; write user@host:path, remote:path or a folder")
+    if "=" in head or (not head and "=" in place):
+        raise ConfigError(
+            "a place holds no settings, since it stands in recipes and command lines; give them by rclone config, or "
+            "in RCLONE_CONFIG_NAME_… variables, and write NAME:path"
+        )
     if not colon or "/" in head or "@" in head:
         return RsyncStore(place, ssh_port)
     if ssh_port is not None:

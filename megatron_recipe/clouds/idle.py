@@ -16,6 +16,7 @@ from megatron_recipe import console
 GPU_PERCENT = 5
 CORES = 0.25
 """Of processor time; set-up, data preparation and copies take more, a shell and daemons less."""
+COPIERS = ("rclone", "rsync")
 LOOK_EVERY_SECONDS = 20.0
 WARN_BEFORE_SECONDS = 300.0
 
@@ -29,7 +30,7 @@ class Activity:
 
     def is_busy(self) -> bool:
         """Since the last call."""
-        return self._cores() >= CORES or gpu_percent() >= GPU_PERCENT
+        return self._cores() >= CORES or is_copying() or gpu_percent() >= GPU_PERCENT
 
     def _cores(self) -> float:
         # not the load: in a container that is the whole host's
@@ -38,6 +39,11 @@ class Activity:
         self.looked = now
         spent = sum(max(seconds - before.get(pid, seconds), 0.0) for pid, seconds in self.used.items())
         return spent / max(now - looked, 1e-3)
+
+
+def is_copying() -> bool:
+    """Whether rsync or rclone runs: over a slow line they take little of a processor."""
+    return any(process.info["name"] in COPIERS for process in psutil.process_iter(["name"]))
 
 
 def processor_seconds() -> dict[int, float]:

@@ -21,7 +21,7 @@ from types import FrameType
 
 from megatron_recipe import console
 from megatron_recipe.clouds.idle import Activity, wait_until_idle
-from megatron_recipe.clouds.shut_down import EndsByItself, Machine, machine_here
+from megatron_recipe.clouds.shut_down import POD, EndsByItself, Machine, machine_here
 from megatron_recipe.errors import ConfigError, RecipeError
 
 WRONG_INPUT = 2
@@ -47,7 +47,8 @@ class Unattended:
         with self._signals_are_passed_on():
             while True:
                 began = time.monotonic()
-                self.child = subprocess.Popen(self.command)
+                # a session of its own: what a terminal or a container sends to the group arrives once, through us
+                self.child = subprocess.Popen(self.command, start_new_session=True)
                 code = self.child.wait()
                 if self.stopped_by or code in (0, WRONG_INPUT):
                     break
@@ -89,7 +90,7 @@ def launch_command(file: str, arguments: Sequence[str]) -> list[str]:
 def run_unattended(file: str, arguments: Sequence[str], idle_minutes: float, *, dry_run: bool) -> int:
     """The command `launch run`; returns the launch file's exit code."""
     command = launch_command(file, arguments)
-    machine = machine_here(os.environ)
+    machine = _machine()
     if dry_run:
         ending = f"{machine.name} is shut down" if machine and idle_minutes else "nothing is shut down"
         console.say(f"would run {' '.join(command)}; after {idle_minutes:g} idle minutes {ending}")
@@ -100,10 +101,20 @@ def run_unattended(file: str, arguments: Sequence[str], idle_minutes: float, *, 
         assert machine is not None
         threading.Thread(target=shut_down_when_idle, args=(idle_minutes, machine), daemon=True).start()
     code = work.run()
-    if watches and not work.stopped_by:
-        console.say(f"{file} ended with code {code}; the machine is shut down after {idle_minutes:g} idle minutes")
-        signal.pause()  # the main process of a container: its end would start all anew
+    if (watches or POD in os.environ) and not work.stopped_by:
+        ending = f"is shut down after {idle_minutes:g} idle minutes" if watches else "stays up"
+        console.say(f"{file} ended with code {code}; the machine {ending}")
+        signal.pause()  # the main process of a pod: its end would start all anew, for ever
     return code
+
+
+def _machine() -> Machine | None:
+    """This machine; a pod without a key cannot be shut down, and is trained on all the same."""
+    try:
+        return machine_here(os.environ)
+    except ConfigError as error:
+        console.warn(f"this machine is not shut down when it idles: {error}")
+        return None
 
 
 def shut_down_when_idle(minutes: float, machine: Machine) -> None:

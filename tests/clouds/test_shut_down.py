@@ -159,6 +159,7 @@ def test_work_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([{1: 10.0, 2: 5.0}, {1: 10.0, 2: 5.01}, {1: 10.0, 2: 8.0, 3: 99.0}])
     monkeypatch.setattr("megatron_recipe.clouds.idle.processor_seconds", lambda: next(readings))
     monkeypatch.setattr("megatron_recipe.clouds.idle.gpu_percent", lambda: 0)
+    monkeypatch.setattr("megatron_recipe.clouds.idle.is_copying", lambda: False)
     times = iter([0.0, 1.0, 2.0, 3.0])
     monkeypatch.setattr("megatron_recipe.clouds.idle.time.monotonic", lambda: next(times))
     activity = Activity(looked=0.0)

@@ -159,6 +159,10 @@ def test_places_and_errors(tmp_path: Path) -> None:
     assert isinstance(open_store("s3:bucket/runs"), RcloneStore)
     with pytest.raises(ConfigError, match="no place"):
         open_store("--delete")
+    for secret in (":s3,secret_access_key=4711:bucket", "s3,secret_access_key=4711:bucket"):
+        with pytest.raises(ConfigError, match="holds no settings") as refusal:
+            open_store(secret)
+        assert "4711" not in str(refusal.value)
     with pytest.raises(ConfigError, match="--ssh-port goes with"):
         open_store("s3:bucket", 22)
     with pytest.raises(DataError, match="no such folder"):
