@@ -19,7 +19,7 @@ def row_of(
 ) -> Row:
     """A row from what was measured: step times (seconds, intervals' means) and the tokens of a step, or an error."""
     row: Row = {"name": name, "recipe": recipe, "precision": precision_of(name, config), "samples": samples, **measured}
-    row["shape"] = f"{config.model!r} {samples}"
+    row["shape"] = shape_of(config, samples)
     if "step_seconds" not in measured:
         return row
     times, peak = measured["step_seconds"], peak_tflops(device)
@@ -34,6 +34,11 @@ def row_of(
         row[f"tflops_{kind}"] = per_second * flops / 1e12
         row[f"mfu_{kind}"] = per_second * flops / 1e12 / peak if peak else None
     return row
+
+
+def shape_of(config: Config, samples: int) -> str:
+    """What rows must share to be compared: the model and the samples of a step."""
+    return f"{config.model!r} {samples}"
 
 
 def precision_of(name: str, config: Config) -> str:

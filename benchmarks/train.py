@@ -34,11 +34,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import child
-from benchmarks.speed_rows import HEADING, Row, last_line, row_of, text
+from benchmarks.speed_rows import HEADING, Row, last_line, row_of, shape_of, text
 from benchmarks.stand_in_dataset import write_stand_in
 from benchmarks.trainer_runs import measure_saves, measure_trainer
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import read_dataset_facts
+from megatron_recipe.errors import RecipeError
 from megatron_recipe.recipes import load_config
 
 PEERS = ("litgpt-bf16", "litgpt-mixed", "transformers", "transformers-whole", "torchtitan")
@@ -79,6 +80,11 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def size_of(recipe: str) -> tuple[int, tuple[int, ...]] | None:
+    """Of `gpt_1b`, and also of `gpt_1b_fp8`; None of a recipe of the user's own."""
+    return next((size for name, size in SIZES.items() if f"{recipe}_".startswith(f"{name}_")), None)
+
+
 class Benchmark:
     """The rows so far, and how to make the next one. folder: for runs, their checkpoints and logs."""
 
@@ -115,7 +121,7 @@ class Benchmark:
 
     def samples(self, recipe: str) -> int:
         """Samples of a step."""
-        known = SIZES.get(recipe.removesuffix("_fp8"))
+        known = size_of(recipe)
         default = known[0] if known else self.config(recipe).batch.global_batch_size_samples
         return int(self.options.samples or default)
 
@@ -150,7 +156,7 @@ class Benchmark:
 
     def peer(self, peer: str, recipe: str) -> None:
         """A row of a peer, in the recipe's shape."""
-        known = SIZES.get(recipe.removesuffix("_fp8"))
+        known = size_of(recipe)
         tried = self.options.micro_batches or (known[1] if known else (1, 2))
         asked = [peer, "--recipe", recipe, *self.common(recipe), "--micro-batches", *map(str, tried)]
         asked += ["--no-compile"] if self.options.no_compile else []
@@ -171,8 +177,13 @@ def main() -> int:
     """Measure, and print the ratios."""
     options = arguments()
     with tempfile.TemporaryDirectory() as folder:
-        benchmark = Benchmark(options, Path(folder))
-        measure_all(benchmark, options)
+        try:
+            benchmark = Benchmark(options, Path(folder))
+            shapes = recipes_by_shape(benchmark, options.recipes)
+        except RecipeError as error:
+            print(error, file=sys.stderr)
+            return 2
+        measure_all(benchmark, options, shapes)
     print()
     for row in benchmark.rows:
         if row["name"] == "ours" and "error" not in row:
@@ -180,15 +191,19 @@ def main() -> int:
     return int(any("error" in row for row in benchmark.rows))
 
 
-def measure_all(benchmark: Benchmark, options: argparse.Namespace) -> None:
+def recipes_by_shape(benchmark: Benchmark, recipes: list[str]) -> list[list[str]]:
+    """Recipes that differ in nothing that concerns a peer stand together. Raises ConfigError for an unknown one."""
+    shapes: dict[str, list[str]] = {}
+    for recipe in recipes:
+        shapes.setdefault(shape_of(benchmark.config(recipe), benchmark.samples(recipe)), []).append(recipe)
+    return list(shapes.values())
+
+
+def measure_all(benchmark: Benchmark, options: argparse.Namespace, shapes: list[list[str]]) -> None:
     """All rows of a shape, then the next shape's; the ceiling before and after them."""
     print(HEADING, flush=True)
     benchmark.ceiling()
-    shapes: dict[str, list[str]] = {}
-    for recipe in options.recipes:
-        shape = f"{benchmark.config(recipe).model!r} {benchmark.samples(recipe)}"
-        shapes.setdefault(shape, []).append(recipe)
-    for recipes in shapes.values():
+    for recipes in shapes:
         for recipe in recipes:
             benchmark.trainer(recipe)
         for peer in options.peers:

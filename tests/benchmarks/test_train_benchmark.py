@@ -13,6 +13,7 @@ from small_runs import MODEL
 from benchmarks import child, trainer_runs
 from benchmarks.speed_rows import last_line, row_of, text
 from benchmarks.stand_in_dataset import write_stand_in
+from benchmarks.train import size_of
 from megatron_recipe.dataset_facts import read_dataset_facts
 from megatron_recipe.flops import flops_per_token
 from megatron_recipe.recipes import load_config
@@ -129,6 +130,11 @@ def test_a_process_is_ended_when_enough_is_measured(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     code = f"import time; open({str(mark)!r}, 'w').close(); time.sleep(60)"
     child.run(["-c", code], tmp_path / "log", 30, is_done=mark.exists)
+
+
+def test_a_size_is_that_of_the_recipe_and_of_what_extends_it() -> None:
+    assert [size_of(name) and size_of(name)[0] for name in ("gpt_1b", "gpt_1b_fp8", "gpt_3b")] == [64, 64, 16]
+    assert size_of("gpt_10b") is None
 
 
 def test_the_stand_in_is_a_dataset(tmp_path: Path) -> None:
