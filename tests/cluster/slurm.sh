@@ -14,7 +14,7 @@ daemons=()
 
 clean_up() {
     scancel --user root 2>/dev/null || true
-    sleep 1
+    for _ in $(seq 70); do [[ -n $(squeue -h 2>/dev/null) ]] || break; sleep 1; done # its steps end with slurmd
     for one in "${daemons[@]}"; do kill "$one" 2>/dev/null || true; done
 }
 trap clean_up EXIT
