@@ -1,5 +1,6 @@
 """`megatron-recipe convert`: checkpoints to Hugging Face, and what is in them. Run: megatron-recipe convert --help"""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,8 @@ app = typer.Typer(
 )
 
 NOT_EQUAL = 1
+LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""Has torch ask for memory in pages of 2 MB (c10/core/impl/alloc_cpu.cpp); of 4 KB they cost more than the reading."""
 
 Source = Annotated[Path, typer.Argument(help="A run folder (its newest complete checkpoint) or a checkpoint folder.")]
 Dataset = Annotated[
@@ -50,6 +53,7 @@ def to_hf(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be written.")] = False,
 ) -> None:
     """Write safetensors, config, tokenizer and a model card that transformers, vLLM and lm-eval load."""
+    os.environ.setdefault(LARGE_PAGES, "1")
     from checkpoints_tools.export_plan import describe, plan_export
     from checkpoints_tools.to_hf import export_run, refuse_other_folder
     from megatron_recipe.console import say
