@@ -35,7 +35,7 @@ fi
 need=$NEED_GB
 [[ -z $data_only ]] || need=$DATA_ONLY_GB
 [[ -d $AUTODL_DATA ]] || give_up "no data disk at $AUTODL_DATA; is this an instance of AutoDL? Else use: make setup"
-free=$(df --output=avail --block-size=1G . | tail -n 1)
+free=$(df --output=avail --block-size=1G . | tail -n 1 | tr -d ' ')
 if [[ ! -e .venv/.complete && $free -lt $need ]]; then
     give_up "$free GB are free on the system disk, and $need are needed: delete what the image brought \
 (conda clean --all), or take a Miniconda image, which is smaller"
@@ -66,6 +66,15 @@ for name in runs datasets corpora exports; do
     mkdir -p "$AUTODL_DATA/$name"
     [[ -e $name || -L $name ]] || ln -s "$AUTODL_DATA/$name" "$name"
 done
+
+missing=()
+for program in rsync rclone tmux; do
+    command -v "$program" >/dev/null || missing+=("$program")
+done
+if [[ ${#missing[@]} -gt 0 ]]; then
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } ||
+        say "warning: ${missing[*]} could not be installed; megatron-recipe sync needs rsync or rclone"
+fi
 
 if [[ -z $PYTHON ]]; then
     conda=$(command -v conda || echo "$HOME/miniconda3/bin/conda")

@@ -113,6 +113,11 @@ def place(api: RunPod, wish: PodWish, rent: Callable[[Candidate], dict[str, Any]
             api.delete(pod["id"])
             refusals.append(f"{candidate.gpu_type}: costs {pod['cost']:.2f} USD/h, above --max-price; given back")
             continue
+        # the API calls them preferred, and does not say that it keeps to them
+        if data_centers and pod.get("dataCenterId") not in (None, *data_centers):
+            api.delete(pod["id"])
+            refusals.append(f"{candidate.gpu_type}: was placed in {pod['dataCenterId']}; given back")
+            continue
         return pod
     where = f" in {', '.join(data_centers)}" if data_centers else ""
     raise CloudError(

@@ -43,6 +43,7 @@ class RunPodService(Loopback):
         self.log_lines: list[str] = ["step 10", "step 20"]
         self.prices = {H100: 2.5, A100: 1.5}
         self.surcharge = 0.0
+        self.data_center = "EU-RO-1"
 
     def answer(self, asked: Asked) -> tuple[int, Any]:
         if asked.authorization != f"Bearer {KEY}":
@@ -117,7 +118,7 @@ class RunPodService(Loopback):
             "id": pod_id, "name": body["name"], "image": body["image"], "args": body.get("args", ""),
             "disk": body["disk"], "ports": body["ports"], "env": body["env"], "mounts": body.get("mounts", {}),
             "gpu": {**body["gpu"], "vcpuCount": 16, "memory": 128}, "cloud": body["cloud"], "cost": cost,
-            "dataCenterId": "EU-RO-1", "locked": False, "template": None,
+            "dataCenterId": self.data_center, "locked": False, "template": None,
         }  # fmt: skip
         self.pods[pod_id] = pod
         self._started(pod)

@@ -53,7 +53,9 @@ def instance(tmp_path: Path) -> Instance:
     stubs = tmp_path / "stubs"
     for folder in ("stubs", "data", "fs", "home"):
         (tmp_path / folder).mkdir()
-    for name, text in {"venv_python": PYTHON, "python3.12": PYTHON, "nvidia-smi": "#!/bin/sh\necho GPU 0\n"}.items():
+    there = {"venv_python": PYTHON, "python3.12": PYTHON, "nvidia-smi": "#!/bin/sh\necho GPU 0\n"}
+    there["df"] = "#!/bin/sh\necho Avail\necho '   25'\n"
+    for name, text in {**there, **dict.fromkeys(("rsync", "rclone", "tmux"), "#!/bin/sh\n")}.items():
         (stubs / name).write_text(text)
         (stubs / name).chmod(0o755)
     return Instance(
@@ -87,6 +89,33 @@ def test_a_wheel_that_was_not_finished_is_not_taken(instance: Instance) -> None:
     assert sum("pip wheel" in call for call in instance.calls()) == 2
 
 
+def test_programs_that_lack_are_installed(instance: Instance) -> None:
+    stubs = instance.folder / "stubs"
+    for name in ("rsync", "rclone", "tmux"):
+        (stubs / name).unlink()
+    (stubs / "apt-get").write_text('#!/bin/sh\necho "apt-get $*" >>"$CALLS"\n')
+    (stubs / "apt-get").chmod(0o755)
+    for name in (
+        "bash",
+        "cat",
+        "chmod",
+        "cp",
+        "dirname",
+        "mkdir",
+        "mktemp",
+        "mv",
+        "ln",
+        "rmdir",
+        "tail",
+        "touch",
+    ):
+        (stubs / name).symlink_to(str(shutil.which(name)))
+    for name in ("env", "nproc", "tr"):
+        (stubs / name).symlink_to(str(shutil.which(name)))
+    assert instance.run("setup.sh", PATH=str(stubs)).returncode == 0
+    assert "apt-get install -y -qq --no-install-recommends rsync rclone tmux" in instance.calls()
+
+
 def test_without_a_gpu_data_can_be_prepared(instance: Instance) -> None:
     (instance.folder / "stubs" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
     done = instance.run("setup.sh")
@@ -96,9 +125,7 @@ def test_without_a_gpu_data_can_be_prepared(instance: Instance) -> None:
 
 
 def test_a_small_system_disk_is_said_before_anything_is_installed(instance: Instance) -> None:
-    df = instance.folder / "stubs" / "df"
-    df.write_text("#!/bin/sh\necho Avail\necho 12\n")
-    df.chmod(0o755)
+    (instance.folder / "stubs" / "df").write_text("#!/bin/sh\necho Avail\necho '   12'\n")
     done = instance.run("setup.sh")
     assert done.returncode == 2
     assert "12 GB are free on the system disk, and 14 are needed" in done.stderr

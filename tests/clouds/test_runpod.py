@@ -129,6 +129,14 @@ def test_the_price_limit_holds_before_and_after(service: RunPodService, api: Run
     assert service.pods == {}
 
 
+def test_a_pod_that_is_placed_elsewhere_is_given_back(service: RunPodService, api: RunPod) -> None:
+    service.data_center = "US-KS-2"
+    with pytest.raises(CloudError, match="was placed in US-KS-2; given back"):
+        place(api, replace(WISH, volume="", data_centers=("EU-RO-1", "EU-SE-1")))
+    assert service.pods == {}
+    assert service.of("POST", PODS)[0].body["dataCenterIds"] == ["EU-RO-1", "EU-SE-1"]
+
+
 def test_a_volume_binds_to_its_data_center(api: RunPod) -> None:
     with pytest.raises(ConfigError, match="lies in EU-RO-1"):
         place(api, replace(WISH, data_centers=("US-KS-2",)))

@@ -126,6 +126,26 @@ def test_a_step_that_is_saved_anew_takes_its_marker_back_first(
     assert not (tmp_path / "there" / "one" / "checkpoints" / "step_00000010" / "checkpoint.json").exists()
 
 
+@pytest.mark.parametrize("store", [RsyncStore, RcloneStore])
+def test_the_marker_comes_after_all_else_was_compared(
+    store: type[RsyncStore] | type[RcloneStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("rclone") is None:
+        pytest.skip("apt-get install rclone")
+    here = make_run(tmp_path / "runs" / "one", 10)
+    place = store(str(tmp_path / "there"))
+
+    def cut(*arguments: object) -> list[str]:
+        raise MachineError("cut")
+
+    monkeypatch.setattr(place, "differences", cut)
+    with pytest.raises(MachineError, match="cut"):
+        push(here, place)
+    arrived = tmp_path / "there" / "one" / "checkpoints" / "step_00000010"
+    assert sorted(path.name for path in arrived.iterdir())[:3] == ["__0_0.distcp", "__1_0.distcp", "__2_0.distcp"]
+    assert not (arrived / "checkpoint.json").exists()
+
+
 def test_killed_at_random_moments_no_half_copy_looks_whole(place: str, tmp_path: Path) -> None:
     here = make_run(tmp_path / "runs" / "one", 10, size=4_000_000)
     there, command = tmp_path / "there" / "one", recipe_command(["sync", here, "--to", place])
