@@ -69,6 +69,7 @@ def main() -> None:
     rows: list[list[str]] = []
     figures: dict[str, str] = {}
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        require_room(Path(scratch), options.models)
         dataset = make_dataset(Path(scratch) / "dataset")
         for name in options.models:
             found = measure_model(name, Path(scratch), dataset)
@@ -100,9 +101,6 @@ def row(name: str, measured: Measured, size: int) -> list[str]:
 def measure_model(name: str, scratch: Path, dataset: Path) -> dict[str, Measured]:
     """Make one checkpoint and measure the three commands on it; removes what they wrote."""
     model = load_config(RECIPES[name]).model
-    needed = 2 * parameter_bytes(model) + GB
-    if shutil.disk_usage(scratch).free < needed:
-        sys.exit(f"{scratch}: {needed / GB:.0f} GB of free disk are needed; give another folder with --scratch")
     checkpoint, out = scratch / RECIPES[name], scratch / "out"
     print(f"making {checkpoint.name}, {parameter_bytes(model) / GB:.1f} GB", file=sys.stderr)
     make_checkpoint(checkpoint, model, dataset)
@@ -121,6 +119,13 @@ def measure_model(name: str, scratch: Path, dataset: Path) -> dict[str, Measured
         shutil.rmtree(out)
     shutil.rmtree(checkpoint)
     return found
+
+
+def require_room(scratch: Path, models: list[str]) -> None:
+    """End before anything is measured if the disk cannot hold the largest checkpoint and what is made of it."""
+    needed = 2 * max(parameter_bytes(load_config(RECIPES[name]).model) for name in models) + GB
+    if shutil.disk_usage(scratch).free < needed:
+        sys.exit(f"{scratch}: {needed / GB:.0f} GB of free disk are needed; give another folder with --scratch")
 
 
 def measure(command: list[str], out: Path) -> Measured:
