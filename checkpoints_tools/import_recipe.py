@@ -15,7 +15,7 @@ RECIPE = """\
 #
 # The model section is what the weights are; changing it is refused. The rest is a beginning: see docs/config.md.
 # The dataset has to be made with the model's tokenizer:
-#   megatron-recipe data prepare --source TEXTS --out datasets/NAME --tokenizer {out}/tokenizer/tokenizer.json
+#   megatron-recipe data prepare TEXTS --out datasets/main --tokenizer {out}/tokenizer/tokenizer.json
 extends: base
 model:
 {model}

@@ -26,13 +26,19 @@ def check_init_from(config: Config, facts: list[DatasetFacts], run_dir: Path) ->
         facts: of the datasets, which share one tokenizer.
         run_dir: of the run; with a checkpoint in it there is nothing to check.
     """
-    if config.train.init_from is None or any(run_dir.glob(f"checkpoints/step_*/{MARKER}")):
+    if not begins_with_others(config, run_dir):
         return
+    assert config.train.init_from is not None
     folder = find_weights(config.train.init_from)
     marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     problems = [*_problems(folder, marker, config, facts)]
     if problems:
         raise ConfigError("\n".join(f"train.init_from={config.train.init_from}: {problem}" for problem in problems))
+
+
+def begins_with_others(config: Config, run_dir: Path) -> bool:
+    """Whether the run in `run_dir` would begin with weights of another one, having no checkpoint of its own."""
+    return config.train.init_from is not None and not any(run_dir.glob(f"checkpoints/step_*/{MARKER}"))
 
 
 def find_weights(init_from: str) -> Path:

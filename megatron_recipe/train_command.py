@@ -9,7 +9,7 @@ from megatron_recipe.budget import is_clocked, steps_of_tokens
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts, vocabulary
 from megatron_recipe.errors import ConfigError
-from megatron_recipe.init_from import check_init_from
+from megatron_recipe.init_from import begins_with_others, check_init_from, find_weights
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.plan.hardware import profile
 from megatron_recipe.recipes import load_config, recipe_names
@@ -92,7 +92,9 @@ def say_plan(config: Config, facts: list[DatasetFacts], run_dir: Path) -> None:
         length = (
             f"for {config.train.steps:,} steps, {tokens:,} tokens ({tokens / available:.1f} epochs of {available:,})"
         )
-    console.say(f"would train {parameters:,} parameters {length}, into {run_dir}")
+    others = begins_with_others(config, run_dir)
+    origin = f", beginning with the weights of {find_weights(str(config.train.init_from))}" if others else ""
+    console.say(f"would train {parameters:,} parameters {length}, into {run_dir}{origin}")
 
 
 def warn_of_idle_gpus() -> None:

@@ -20,6 +20,7 @@ from megatron_recipe.init_from import check_init_from, find_weights
 from megatron_recipe.initial_weights import take_initial_weights
 from megatron_recipe.parallel import Ranks
 from megatron_recipe.recipes import load_config
+from megatron_recipe.train_command import train_command
 
 ONE_RANK = Ranks(0, 1, 0, 1, torch.device("cpu"))
 
@@ -146,3 +147,12 @@ def test_damaged_weights_are_refused(megatron_groups, dataset, source, monkeypat
     run = DirectRun(configured(dataset, source))
     with pytest.raises(CheckpointError, match=r"train\.init_from: .*differs from its checksum"):
         take_initial_weights(run.training, configured(dataset, source), ONE_RANK)
+
+
+def test_a_dry_run_says_where_it_begins(dataset, source, tmp_path, capsys):
+    overrides = tuple(str(word) for word in arguments(dataset, tmp_path, f"train.init_from={source}")[3::2])
+    command = {"config_file": None, "gpu": None, "auto_micro_batch": False, "dry_run": True}
+    assert train_command("gpt_tiny_cpu", overrides=overrides, run_dir=tmp_path / "new", **command) == 0
+    assert f"beginning with the weights of {source / 'checkpoints/step_00000005'}" in capsys.readouterr().err
+    assert train_command("gpt_tiny_cpu", overrides=overrides, run_dir=source, **command) == 0
+    assert "beginning" not in capsys.readouterr().err

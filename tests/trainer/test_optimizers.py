@@ -51,16 +51,17 @@ def test_a_loaded_optimizer_goes_on_to_the_last_bit(module_groups, tmp_path, kin
 
 
 @pytest.mark.parametrize("kind", ["adamw, not distributed", "sgd", "muon"])
-def test_norms_are_not_decayed_and_matrices_are(module_groups, kind):
+def test_norms_and_biases_are_not_decayed_and_matrices_are(module_groups, kind):
     """Megatron decays what has two dimensions: also the embedding, which is the output layer where both are one."""
     if kind == "muon":
         pytest.importorskip("emerging_optimizers")
-    run = DirectRun(small_config(*KINDS[kind], "optimizer.weight_decay=0.25"))
+    run = DirectRun(small_config(*KINDS[kind], "model.qkv_bias=true", "optimizer.weight_decay=0.25"))
     run.step()
     decays = {parameter: group["weight_decay"] for group in run.optimizer.param_groups for parameter in group["params"]}
     named = {name: decays[parameter] for name, parameter in run.model[0].module.named_parameters()}
     assert named["embedding.word_embeddings.weight"] == named["decoder.layers.0.mlp.linear_fc1.weight"] == 0.25
-    assert {name for name, decay in named.items() if decay == 0} == {name for name in named if "norm" in name}
+    plain = {name for name in named if "norm" in name or name.endswith("linear_qkv.bias")}
+    assert {name for name, decay in named.items() if decay == 0} == plain and len(plain) == 3 * 4 + 1
     assert len([name for name in named if "norm" in name]) == 2 * 4 + 1
 
 
