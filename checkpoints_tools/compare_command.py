@@ -8,8 +8,16 @@ from checkpoints_tools.compare_logits import Verdict, compare_logits
 from checkpoints_tools.comparison_text import ComparisonText, choose_text, default_token_count
 from checkpoints_tools.export_plan import DTYPES, dataset_of
 from checkpoints_tools.hf_logits import read_config
-from checkpoints_tools.megatron_checkpoint import checkpoint_facts, find_checkpoint, model_config, verify_lists
+from checkpoints_tools.inspect_checkpoint import inspect
+from checkpoints_tools.megatron_checkpoint import (
+    CheckpointReader,
+    checkpoint_facts,
+    find_checkpoint,
+    model_config,
+    verify_lists,
+)
 from checkpoints_tools.safetensors_files import SafetensorsFolder
+from megatron_recipe.console import progress
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,20 @@ def prepare_comparison(
 
 
 def compare_folders(comparison: Comparison, dtype: str) -> Verdict:
-    """The verdict; dtype: `float32` or `bfloat16`, to compute in."""
+    """The verdict; dtype: `float32` or `bfloat16`, to compute in.
+
+    Raises CheckpointError for a side that cannot be loaded, or that has changed since it was written.
+    """
+    inspect(comparison.folder, verify=True)
+    verify_weights(comparison.checkpoint)
     verdict = compare_logits(comparison.checkpoint, comparison.folder, comparison.text.rows, arithmetic=DTYPES[dtype])
     return {**verdict, "text": comparison.text.origin}
+
+
+def verify_weights(checkpoint: Path) -> None:
+    """Read every weight once, with its checksum, which Megatron does not look at. Raises CheckpointError."""
+    reader = CheckpointReader(checkpoint)
+    with progress("verifying", sum(info.size_bytes for info in reader.weights.values()) / 1e6, "MB") as advance:
+        for name, info in reader.weights.items():
+            reader.read(name)
+            advance(info.size_bytes / 1e6)

@@ -1,6 +1,7 @@
 """The commands of `megatron-recipe convert`."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from checkpoints_tools.cli import app
+from checkpoints_tools.megatron_checkpoint import CheckpointReader
 from megatron_recipe.errors import CheckpointError
 
 runner = CliRunner()
@@ -52,6 +54,23 @@ def test_compare_exits_with_0_where_all_is_equal(runs, exports, monkeypatch):
     result = invoke("compare", runs / "tied", exports["tied"][0])
     assert result.exit_code == 0 and "passed: True" in result.stdout and "held-out text" in result.stdout
     assert "would compare" in invoke("compare", runs / "tied", exports["tied"][0], "--dry-run").stderr
+
+
+@pytest.mark.parametrize("side", ["export", "checkpoint"])
+def test_compare_refuses_a_side_that_has_changed(run_copy, exports, tmp_path, side):
+    folder = shutil.copytree(exports["tied"][0], tmp_path / "copy")
+    checkpoint = run_copy / "checkpoints/step_00000004"
+    if side == "export":
+        file, at = folder / "model.safetensors", -10
+    else:
+        piece = CheckpointReader(checkpoint).stored["decoder.layers.mlp.linear_fc2.weight"].pieces[0]
+        file, at = piece.file, piece.start + piece.length // 2
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+    result = invoke("compare", checkpoint, folder)
+    assert isinstance(result.exception, CheckpointError)
+    assert ("changed since it was written" if side == "export" else "its checksum differs") in str(result.exception)
 
 
 def test_compare_refuses_a_folder_that_is_no_export(runs, tmp_path):
