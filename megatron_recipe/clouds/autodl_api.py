@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from megatron_recipe.clouds.secrets import read_secret
+from megatron_recipe.clouds.secrets import read_secret, redact
 from megatron_recipe.clouds.web import CloudError, Web, base_address
 
 KEYS_PAGE = "www.autodl.com → 控制台 → 账号 → 设置 → 开发者Token"
@@ -120,6 +120,7 @@ class AutoDL:
         if isinstance(answer, dict) and answer.get("code") == SUCCESS:
             return answer.get("data")
         code, said = (str(answer.get("code")), str(answer.get("msg"))) if isinstance(answer, dict) else ("?", "?")
+        said = redact(said, os.environ, self.web.key)[:300]
         if NO_RIGHT in said:
             raise CloudError(
                 f"AutoDL: this account may not do that ({said}): elastic deployments need a company's verification "
@@ -128,4 +129,4 @@ class AutoDL:
             )
         if code in NO_KEY:
             raise CloudError(f"AutoDL does not take the key in {KEY} ({said}); make a new one: {KEYS_PAGE}", 401)
-        raise CloudError(f"AutoDL refused {method} {path} ({code}): {said[:300]}", 400)
+        raise CloudError(f"AutoDL refused {method} {path} ({code}): {said}", 400)

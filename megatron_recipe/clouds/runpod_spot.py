@@ -5,6 +5,7 @@ REST v2 has none, so these go through GraphQL (`podRentInterruptable`, `podBidRe
 stays: `keep` starts it again, or rents another one with the same volume, and the run in it continues.
 """
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 from megatron_recipe import console
 from megatron_recipe.clouds.runpod_api import RunPod
 from megatron_recipe.clouds.runpod_place import Candidate, PodWish, place
+from megatron_recipe.clouds.secrets import redact
 from megatron_recipe.clouds.web import CloudError
 
 RENT = """mutation Rent($input: PodRentInterruptableInput!) {
@@ -60,7 +62,7 @@ def _mutate(api: RunPod, query: str, name: str, wanted: dict[str, Any]) -> dict[
     answer = api.web.request("POST", "/graphql", {"query": query, "variables": {"input": wanted}}, again=False)
     if answer.get("errors") or not (answer.get("data") or {}).get(name):
         told = "; ".join(str(error.get("message", "")) for error in answer.get("errors", [])) or "nothing to be had"
-        raise CloudError(f"RunPod: no spot pod: {told}", 400)
+        raise CloudError(f"RunPod: no spot pod: {redact(told, os.environ, api.web.key)[:300]}", 400)
     return dict(answer["data"][name])
 
 

@@ -198,6 +198,31 @@ def test_a_secret_is_taken_out_of_what_a_service_says() -> None:
     assert KEY not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize("cloud", ["runpod", "autodl"])
+def test_a_secret_is_taken_out_of_a_refusal_with_code_200(cloud: str) -> None:
+    """GraphQL and AutoDL refuse so."""
+    with RunPodService() if cloud == "runpod" else AutoDLService() as service:
+        answer, key = service.answer, KEY if cloud == "runpod" else TOKEN
+
+        def refuse(asked: Any) -> Any:
+            if asked.path == "/graphql" or cloud == "autodl":
+                return 200, {"code": "Bad", "msg": f"no {key}", "errors": [{"message": f"no {key}"}]}
+            return answer(asked)
+
+        service.answer = refuse
+        up = ["up", "--image", "i", "--gpu", "h100_80", "--bid", "1", "--volume", "vol1"]
+        command = ["launch", cloud, *(up if cloud == "runpod" else ["status"])]
+        done = subprocess.run(
+            [sys.executable, "-m", "megatron_recipe.cli", *command],
+            capture_output=True, text=True,
+            env={**ENVIRONMENT, "RUNPOD_API_KEY": KEY, "RUNPOD_API_BASE_URL": service.address, "AUTODL_TOKEN": TOKEN,
+                 "AUTODL_API_BASE_URL": service.address},
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert "no [hidden]" in done.stderr
+    assert key not in done.stderr + done.stdout
+
+
 def test_both_languages_have_the_same_commands() -> None:
     assert blocks("clouds.md") == blocks("clouds.zh-CN.md")
     assert {kind for kind, _ in blocks("clouds.md")} == {"runpod", "autodl", "autodl-instance", "sync"}
