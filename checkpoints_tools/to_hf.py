@@ -163,7 +163,7 @@ def compare_or_raise(plan: ExportPlan, folder: Path, text: Path | None, max_toke
         max_tokens=max_tokens or default_token_count(plan.parameters, plan.shape.vocab_size),
     )
     count = sum(map(len, chosen.rows))
-    say(f"comparing with Megatron's logits on {count:,} tokens of {chosen.origin} (FP32, CPU, layer by layer)")
+    say(f"comparing with Megatron's logits on {count:,} tokens: {chosen.origin} (FP32, CPU, layer by layer)")
     work = folder / ".compare"  # in the unfinished folder: a kill leaves it to the next export, which deletes it
     work.mkdir()
     reference = megatron_reference(plan.checkpoint, chosen.rows, work, rounded_to=plan.dtype)
