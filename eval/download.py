@@ -1,6 +1,6 @@
 """The command `megatron-recipe eval download`: evaluation sets from their hub repositories.
 
-They serve decontamination (a recipe's `decontaminate.against`) and lm-eval without a network (`dataset_path: parquet`).
+They serve decontamination (a recipe's `decontaminate.against`) and `eval run`; dev splits are its worked examples.
 Repositories and configurations are those of lm-eval 0.4.13's tasks.
 """
 
@@ -42,7 +42,7 @@ SETS: dict[str, EvaluationSet] = {
     "arc_challenge": EvaluationSet("allenai/ai2_arc", ("ARC-Challenge",)),
     "piqa": EvaluationSet("baber/piqa"),
     "winogrande": EvaluationSet("allenai/winogrande", ("winogrande_xl",)),
-    "mmlu": EvaluationSet("cais/mmlu", ("all",)),
+    "mmlu": EvaluationSet("cais/mmlu", ("all",), ("dev", "validation", "test")),
     "lambada": EvaluationSet("EleutherAI/lambada_openai", ("default", "lambada_test_en", "lambada_test.")),
     "openbookqa": EvaluationSet("allenai/openbookqa", ("main",)),
     "boolq": EvaluationSet("aps/super_glue", ("boolq",)),
@@ -50,8 +50,8 @@ SETS: dict[str, EvaluationSet] = {
     "commonsense_qa": EvaluationSet("tau/commonsense_qa"),
     "truthfulqa": EvaluationSet("truthfulqa/truthful_qa"),
     "gsm8k": EvaluationSet("openai/gsm8k", ("main",)),
-    "ceval": EvaluationSet("ceval/ceval-exam", splits=("val", "test"), languages=("zh",)),
-    "cmmlu": EvaluationSet("haonan-li/cmmlu", splits=("test",), languages=("zh",)),
+    "ceval": EvaluationSet("ceval/ceval-exam", splits=("dev", "val", "test"), languages=("zh",)),
+    "cmmlu": EvaluationSet("haonan-li/cmmlu", splits=("dev", "test"), languages=("zh",)),
     "xwinograd_zh": EvaluationSet("Muennighoff/xwinograd", ("zh", "test/zh"), ("test",), ("zh",)),
 }
 

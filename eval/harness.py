@@ -192,11 +192,8 @@ def build_tasks(benchmark: Benchmark, data: LocalData, manager: Any) -> dict[str
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    names = [benchmark.harness]
-    if benchmark.subjects:
-        names = sorted(name for name in manager.all_subtasks if name.startswith(benchmark.harness))
     tasks = {}
-    for name in names:
+    for name in task_names(benchmark, manager):
         config = load_yaml(manager.task_index[name].yaml_path)
         config.pop("tag", None)  # of the registry, not of a task
         subject = name.removeprefix(benchmark.harness) if benchmark.subjects else None
@@ -209,6 +206,13 @@ def build_tasks(benchmark: Benchmark, data: LocalData, manager: Any) -> dict[str
         }
         tasks[name] = ConfigurableTask(config={**config, **changes})
     return tasks
+
+
+def task_names(benchmark: Benchmark, manager: Any) -> list[str]:
+    """lm-eval's task of a benchmark, or its task for each subject."""
+    if not benchmark.subjects:
+        return [benchmark.harness]
+    return sorted(name for name in manager.all_subtasks if name.startswith(benchmark.harness))
 
 
 def _loader(data: LocalData, subject: str | None) -> Any:
