@@ -64,7 +64,7 @@ def test_a_set_without_readable_files_comes_from_the_converted_branch(hub, tmp_p
     with pytest.raises(DataError, match="nor a converted copy"):
         run("cmmlu", "--out", tmp_path, "--mirror", hub.address)
     hub.branches[CONVERTED] = {
-        "haonan-li/cmmlu": {"agronomy/test/0000.parquet": b"x", "agronomy/dev/0000.parquet": b"y"}
+        "haonan-li/cmmlu": {"agronomy/test/0000.parquet": b"x", "agronomy/train/0000.parquet": b"y"}
     }
     assert run("cmmlu", "--out", tmp_path, "--mirror", hub.address).exit_code == 0
     assert [path.name for path in tmp_path.rglob("*.parquet")] == ["0000.parquet"]
