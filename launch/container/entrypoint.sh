@@ -22,8 +22,10 @@ if [[ ${MEGATRON_RECIPE_SERVICES:-0} == 1 && $(id -u) == 0 ]]; then
         folder=/data
         for disk in /workspace /root/autodl-tmp; do [[ ! -d $disk ]] || folder=$disk; done
         [[ -d $folder ]] || folder=/
-        # The token goes through the environment: an argument would stand in the process list.
-        JUPYTER_TOKEN=$JUPYTER_PASSWORD setsid /opt/jupyter/bin/jupyter lab --allow-root --no-browser --ip=0.0.0.0 \
+        # The token goes through the environment: an argument would stand in the process list. Jupyter writes it down for
+        # its own tools: into memory here, so that it is on no disk and in no image that is saved of this machine.
+        install -d -m 700 /dev/shm/jupyter
+        JUPYTER_TOKEN=$JUPYTER_PASSWORD JUPYTER_RUNTIME_DIR=/dev/shm/jupyter setsid /opt/jupyter/bin/jupyter lab --allow-root --no-browser --ip=0.0.0.0 \
             --port=8888 --ServerApp.root_dir="$folder" --ServerApp.terminado_settings='{"shell_command": ["bash", "-l"]}' \
             >/var/log/jupyter.log 2>&1 &
     fi

@@ -44,7 +44,7 @@ touch "$work/before"
 # shellcheck disable=SC2016  # expanded in the namespaces
 unshare --net --pid --mount --uts --fork --kill-child bash -c '
     ip link set lo up
-    mount -t proc proc "$1/proc"; mount -t sysfs sysfs "$1/sys"; mount --rbind /dev "$1/dev"
+    mount -t proc proc "$1/proc"; mount -t sysfs sysfs "$1/sys"; mount --rbind /dev "$1/dev"; mount -t tmpfs tmpfs "$1/dev/shm"
     mount -t tmpfs tmpfs "$1/run"; mkdir -p "$1/run/sshd"
     root=$1; shift
     exec chroot "$root" env -i HOME=/root TERM=dumb "$@" /usr/bin/tini -g -- /opt/recipe/launch/container/entrypoint.sh bash /proof/inside.sh' \
