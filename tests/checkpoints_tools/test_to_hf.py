@@ -12,9 +12,10 @@ from whole_model import hf_to_megatron
 
 from checkpoints_tools import to_hf, weight_map
 from checkpoints_tools.export_plan import plan_export
-from checkpoints_tools.megatron_checkpoint import find_checkpoint, read_model_weights
+from checkpoints_tools.megatron_checkpoint import checkpoint_facts, find_checkpoint, read_model_weights
 from checkpoints_tools.model_card import source_rows
 from checkpoints_tools.to_hf import export_run
+from checkpoints_tools.weights_checkpoint import write_weights_checkpoint
 from megatron_recipe.errors import CheckpointError, ConfigError
 
 ARCHITECTURES = ("tied", "untied_qk_norm")
@@ -183,3 +184,50 @@ def test_a_checkpoint_outside_its_run_needs_the_dataset(runs, dataset, tmp_path)
 def test_an_unknown_dtype_is_refused(runs):
     with pytest.raises(ConfigError, match="float32, bfloat16"):
         plan_export(runs / "tied", dtype="int8")
+
+
+@pytest.mark.parametrize("with_tokenizer", [True, False])
+def test_a_model_that_came_from_hugging_face_keeps_its_own_tokenizer_ids_and_class(runs, tmp_path, with_tokenizer):
+    source = find_checkpoint(runs / "tied")
+    ids = {"bos_token_id": 3, "eos_token_id": [1, 2], "pad_token_id": None}
+    facts = {name: value for name, value in checkpoint_facts(source).items() if "sha256" not in name}
+    facts |= {"hf": {"model_type": "mistral", "special_ids": ids}, "data": {}}
+    folder = tmp_path / "imported/checkpoints/weights_00000000"
+    write_weights_checkpoint(folder, read_model_weights(source).items(), facts)
+    if with_tokenizer:
+        (tmp_path / "imported/tokenizer").mkdir()
+        (tmp_path / "imported/tokenizer/tokenizer.json").write_text("its own")
+        (tmp_path / "imported/tokenizer/generation_config.json").write_text('{"temperature": 0.6}')
+    export_run(tmp_path / "imported", tmp_path / "out", compare=False)
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert (config["architectures"], config["eos_token_id"]) == (["MistralForCausalLM"], [1, 2])
+    generation = json.loads((tmp_path / "out/generation_config.json").read_text())
+    if with_tokenizer:
+        assert (tmp_path / "out/tokenizer.json").read_text() == "its own" and generation == {"temperature": 0.6}
+    else:
+        assert not (tmp_path / "out/tokenizer.json").exists()
+        assert generation == {"_from_model_config": True, "bos_token_id": 3, "eos_token_id": [1, 2]}
+    assert "converted from Hugging Face" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+
+
+def test_shards_have_an_index_that_transformers_follows(runs, exports, tmp_path):
+    export = export_run(runs / "tied", tmp_path / "out", compare=False, max_shard_gigabytes=1e-4)
+    assert len(export["files"]) > 3 and set(export["files"]) == {
+        path.name for path in tmp_path.glob("out/*.safetensors")
+    }
+    ours, whole = (
+        AutoModelForCausalLM.from_pretrained(one).state_dict() for one in (tmp_path / "out", exports["tied"][0])
+    )
+    assert ours.keys() == whole.keys() and all(torch.equal(ours[name], whole[name]) for name in ours)
+
+
+def test_a_dataset_with_a_smaller_tokenizer_fits_a_model_that_says_its_own_size(run_copy, dataset, tmp_path):
+    copy = copy_of_dataset(dataset, tmp_path)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["tokenizer"]["vocab_size"] = 499
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    marker = find_checkpoint(run_copy) / "checkpoint.json"
+    facts = json.loads(marker.read_text())
+    facts["model"]["vocab_size"] = 500
+    marker.write_text(json.dumps(facts))
+    assert plan_export(run_copy, copy).shape.vocab_size == 500
