@@ -173,6 +173,8 @@ def import_hf(plan: ImportPlan, out: Path, *, compare: bool = True) -> Verdict |
         ConfigError: `out` is something else.
     """
     refuse_other_folder(out)
+    if compare and plan.is_rounded:
+        say("the weights are rounded to another type, so that their logits are others: not compared")
     model = plan.hf.model.model_copy(update={"vocab_size": plan.hf.vocab_size})
     facts: dict[str, Any] = {
         "format": "megatron-recipe/checkpoint/2",
