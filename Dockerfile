@@ -7,7 +7,7 @@
 #
 # Stages: `build` makes the virtual environment and is thrown away; `common` holds it, `cloud` adds sshd and Jupyter for
 # RunPod and its like and is root, as they expect; `runtime`, the last, is not root.
-# Layers, so that a changed line of code re-pushes 3 MB: base | system packages | Python packages | code.
+# Layers, so that a changed line of code re-pushes 10 MB: base | system packages | Python packages | code.
 
 # launch/images.json holds the other variants. Both stages of NGC's start from one image, so that nothing in the virtual
 # environment meets another libc, CUDA or Python than it was made with.
