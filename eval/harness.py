@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,11 @@ class Harness:
 
     def __init__(self, model: Evaluated, settings: Settings) -> None:
         """Raises MachineError where lm-eval is not installed, ConfigError for a batch size that is none."""
-        try:
-            import lm_eval
-        except ImportError as error:
-            raise MachineError(
-                "lm-eval is not installed; install it: pip install 'megatron-recipe[eval]' (lm-eval 0.4.13)"
-            ) from error
+        for package in ("lm_eval", "accelerate"):
+            if find_spec(package) is None:
+                raise MachineError(f"{package} is not installed; install lm-eval: pip install 'megatron-recipe[eval]'")
+        import lm_eval
+
         if settings.batch_size != "auto" and not (settings.batch_size.isdecimal() and int(settings.batch_size)):
             raise ConfigError(f"--batch-size={settings.batch_size} must be auto or a number from 1 on")
         self.model = model

@@ -1,6 +1,7 @@
 """lm-eval on local questions: scores against a computation by hand, subjects, the light part, resuming."""
 
 import json
+from typing import ClassVar
 
 import pytest
 import torch
@@ -98,6 +99,34 @@ def test_subjects_and_the_light_part_and_what_is_done_is_not_done_again(
     assert capsys.readouterr().err.count("done before") == 2
     with pytest.raises(TypeError):
         run_benchmarks(model, chosen, Settings(data_dir, "4", limit=2), out)
+
+
+def test_five_worked_examples_come_before_each_question(model_dir, data_dir, tmp_path, few_subjects, monkeypatch):
+    from lm_eval.api.model import LM
+
+    class Recorder(LM):
+        """Believes in B, and keeps what it was asked."""
+
+        asked: ClassVar[list[tuple[str, str]]] = []
+
+        def loglikelihood(self, requests):
+            self.asked.extend(request.args for request in requests)
+            return [(float(answer == " B"), True) for _, answer in (request.args for request in requests)]
+
+        loglikelihood_rolling = generate_until = None
+
+    monkeypatch.setattr(harness.Harness, "_language_model", lambda self: Recorder())
+    model = Evaluated(model_dir, model_dir)
+    result = run_benchmarks(model, [benchmarks()["mmlu"]], Settings(data_dir), tmp_path / "out.json")
+    entry = result["tasks"]["mmlu"]
+    assert (entry["score"], entry["shots"]) == (0.25, 5)
+    choices = "A. a\nB. b\nC. c\nD. d\nAnswer:"
+    examples = "".join(f"astronomy {index}\n{choices} {LETTERS[index % 4]}\n\n" for index in range(5))
+    title = "The following are multiple choice questions (with answers) about astronomy.\n\n"
+    for index in range(12):
+        for letter in LETTERS:
+            assert (f"{title}{examples}astronomy {index}\n{choices}", f" {letter}") in Recorder.asked
+    assert len(Recorder.asked) == 3 * 12 * 4
 
 
 def test_mistakes_are_named_before_anything_runs(model_dir, data_dir, tmp_path, few_subjects):
