@@ -42,11 +42,11 @@ FROM ${RUN_IMAGE} AS common
 ARG PYTHON_PACKAGES=""
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # tini: signals reach torchrun, and dead processes are gone. gcc: Triton compiles kernels at run time. iproute2, procps:
-# launch/multinode.sh. rsync, git, tmux: what a person needs who works in it.
+# launch/multinode.sh. rclone and rsync: `sync`. git, tmux: what a person needs who works in it.
 # hadolint ignore=DL3008,SC2086
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        ca-certificates curl gcc git iproute2 less libc6-dev openssh-client procps rsync tini tmux $PYTHON_PACKAGES \
+        ca-certificates curl gcc git iproute2 less libc6-dev openssh-client procps rclone rsync tini tmux $PYTHON_PACKAGES \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/venv /opt/venv
 # The reason of each stands in launch/env.sh, which sets the same outside of images.

@@ -15,6 +15,7 @@ EVENT_STYLES = {
     "update_skipped": "yellow",
     "diagnosis": "bold red",
     "checkpoint_failed": "red",
+    "copy_failed": "red",
     "checkpoint_damaged": "red",
     "out_of_memory": "yellow",
     "budget_warning": "yellow",
