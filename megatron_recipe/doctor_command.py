@@ -1,4 +1,4 @@
-"""The command `doctor` with its options. cli.py registers it."""
+"""The command `doctor` with its options. cli.py registers it; beside the package, whose checks take long to import."""
 
 from pathlib import Path
 from typing import Annotated
