@@ -27,7 +27,7 @@ Tokens = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Tokens to compare on; default: up to 4096, fewer for larger models (448 for 1B, 64 for 7B), "
+        help="Tokens to compare on; default: up to 4096, fewer for larger models (256 for 1B, 64 for 7B), "
         "so that it takes minutes on two cores.",
     ),
 ]

@@ -13,9 +13,9 @@ from checkpoints_tools.hf_folder import load_hf_tokenizer
 from megatron_recipe.errors import DataError
 
 MOST_TOKENS, FEWEST_TOKENS = 4096, 64
-# A forward pass takes 2 operations a parameter and token. This is half a minute for the two models together at the
-# 60 GFLOP/s and more that two cores do in FP32: 448 tokens of a 1B, 64 of a 7B. Every weight takes part in each token.
-OPERATIONS = 1e12
+# A forward pass takes 2 operations a parameter and token. This is 20 seconds for the two models together at the
+# 60 GFLOP/s and more that two cores do in FP32: 256 tokens of a 1B, 64 of a 7B. Every weight takes part in each token.
+OPERATIONS = 6e11
 LARGEST_LOGITS = 2**26
 """Logits are kept for all tokens at once, in FP32: 256 MiB."""
 LONGEST_ROW = 1024

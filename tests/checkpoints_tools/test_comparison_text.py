@@ -9,7 +9,7 @@ from megatron_recipe.errors import DataError
 
 def test_larger_models_are_compared_on_fewer_tokens():
     counts = [default_token_count(parameters, 32_000) for parameters in (10**7, 3 * 10**8, 10**9, 7 * 10**9, 10**12)]
-    assert counts == [2048, 1664, 448, 64, 64]
+    assert counts == [2048, 960, 256, 64, 64]
     assert default_token_count(10**6, 500) == 4096 and default_token_count(10**6, 150_000) == 384
 
 
