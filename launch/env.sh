@@ -10,7 +10,7 @@ fi
 export PET_NPROC_PER_NODE
 
 # With --max-restarts over several machines each attempt needs a store of its own: in the old one the addresses of the
-# dead processes still stand, and gloo waits for them forever.
+# dead processes still stand, and the first restart waits for them in vain.
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE="${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-1}"
 
 # One queue of kernels keeps the order in which communication and computation were issued: with tensor parallelism
