@@ -15,6 +15,7 @@ from data_prep.cli import app as data_app
 from eval.cli import app as eval_app
 from megatron_recipe import console
 from megatron_recipe.clouds.cli import app as launch_app
+from megatron_recipe.doctor_command import doctor
 from megatron_recipe.errors import RecipeError
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -91,14 +92,7 @@ def train(
     )
 
 
-@app.command()
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
-    """Say what this machine has and lacks, and the fix for each. It only reads, so it has no --dry-run."""
-    from megatron_recipe.doctor import print_doctor
-
-    raise typer.Exit(print_doctor(as_json))
+app.command()(doctor)
 
 
 @app.command()

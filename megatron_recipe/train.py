@@ -228,7 +228,7 @@ def finish(run: Run, stop: StopRequest) -> None:
     is_stopped, reason = bool(asked), stop.reason or ("a request to another rank" if asked else None)
     if not is_stopped and run.validated_step != run.state.step:
         recording.validate(run)
-    if run.saved_step != run.state.step:
+    if run.state.step and run.saved_step != run.state.step:  # before the first step the optimizer has no states
         recording.save_and_wait(run, "last")
     run.spending.closing_seconds = run.writer.last_seconds + run.validation_seconds or run.spending.closing_seconds
     run.mark_time()

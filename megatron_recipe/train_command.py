@@ -98,7 +98,9 @@ def say_plan(config: Config, facts: list[DatasetFacts], run_dir: Path) -> None:
 
 
 def warn_of_idle_gpus() -> None:
-    """Say so when GPUs would stay idle: torchrun starts one process unless told otherwise."""
+    """Say so, once a machine, when GPUs would stay idle: torchrun starts one process unless told otherwise."""
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return
     import torch
 
     gpus = torch.cuda.device_count()

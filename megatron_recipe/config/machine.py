@@ -63,7 +63,7 @@ class KernelsConfig(Section):
     layer: Literal["auto", "engine", "fused"] = "auto"
     """`engine`: Transformer Engine's modules, one after the other. `fused`: SwiGLU and residual additions inside the
     matrix products beside them (BF16: the package quack-kernels, Hopper cards and newer), or SwiGLU and FP8 rounding in
-    one (FP8: Transformer Engine's operations); needs parallel.tensor=1. `auto`: fused in BF16 where all that is there."""
+    one (FP8: Transformer Engine's operations); needs parallel.tensor=1. `auto`: fused in BF16 where that is there."""
     attention: Literal["auto", "cudnn", "flash"] = "auto"
     """`cudnn`: Transformer Engine's. `flash`: the package flash-attn-4. `auto` leaves it to Transformer Engine."""
     loss: Literal["auto", "engine", "megatron"] = "auto"
