@@ -24,8 +24,9 @@ $(READY): pyproject.toml requirements.lock launch/setup_env.sh launch/image_cons
 demo: $(READY)
 	@$(BIN)/megatron-recipe demo $(ARGS)
 
+# The whole suite in two processes, since much of it waits for others to start; chosen tests in one.
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 check: $(READY)
 	$(BIN)/ruff check
