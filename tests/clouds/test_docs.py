@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from autodl_service import PASSWORD, TOKEN, AutoDLService
 from commands import ENVIRONMENT
-from made_run import content, make_run
+from copied_run import content, make_run
 from runpod_service import KEY, RunPodService
 
 DOCS = Path(__file__).parents[2] / "docs"

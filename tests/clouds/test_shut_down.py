@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from made_run import make_run
+from copied_run import make_run
 from runpod_service import A100, KEY, RunPodService
 
 from megatron_recipe.clouds.idle import Activity, wait_until_idle

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import ENVIRONMENT, recipe_command, run
-from made_run import add_checkpoint, content, looks_whole_but_is_not, make_run
+from copied_run import add_checkpoint, content, looks_whole_but_is_not, make_run
 
 from megatron_recipe.errors import CheckpointError, ConfigError, DataError, MachineError
 from megatron_recipe.sync_pull import pull

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from commands import recipe_command, run
-from made_run import content, looks_whole_but_is_not, make_run
+from copied_run import content, looks_whole_but_is_not, make_run
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
 pytestmark = pytest.mark.skipif(
