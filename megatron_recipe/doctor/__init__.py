@@ -18,16 +18,7 @@ from megatron_recipe.doctor.check import Check
 CHECK_SECONDS = 5.0
 
 CHECKS: tuple[Callable[[], Check], ...] = (
-    software.check_python,
-    software.check_torch,
-    software.check_torch_is_the_images,
-    software.check_cudnn,
-    software.check_nccl,
-    software.check_megatron_core,
-    software.check_dataset_helpers,
-    software.check_transformer_engine,
-    software.check_apex,
-    software.check_data_packages,
+    *software.SOFTWARE_CHECKS,
     gpu.check_device,
     gpu.check_gpu_count,
     gpu.check_gpu_errors,

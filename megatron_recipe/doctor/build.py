@@ -72,16 +72,7 @@ def check_no_secret() -> Check:
 
 
 BUILD_CHECKS = (
-    software.check_python,
-    software.check_torch,
-    software.check_torch_is_the_images,
-    software.check_cudnn,
-    software.check_nccl,
-    software.check_megatron_core,
-    software.check_dataset_helpers,
-    software.check_transformer_engine,
-    software.check_apex,
-    software.check_data_packages,
+    *software.SOFTWARE_CHECKS,
     check_megatron_imports,
     check_command_line,
     check_launch_files,

@@ -140,3 +140,17 @@ def check_data_packages() -> Check:
     versions = {name: version_of(name) for name in ("datatrove", "sentencepiece", "transformers")}
     found = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
     return judge("data and export", found, fail_if=None in versions.values(), fix="make setup")
+
+
+SOFTWARE_CHECKS = (
+    check_python,
+    check_torch,
+    check_torch_is_the_images,
+    check_cudnn,
+    check_nccl,
+    check_megatron_core,
+    check_dataset_helpers,
+    check_transformer_engine,
+    check_apex,
+    check_data_packages,
+)

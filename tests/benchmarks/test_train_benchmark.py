@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,27 @@ def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
     assert child.last_json(["-c", "print('hello\\n{\"a\": 1}')"], log, 60) == {"a": 1}
 
 
+def is_running(process: int) -> bool:
+    """Whether a process still computes; one that is dead may wait for its parent to notice."""
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_a_process_is_ended_when_enough_is_measured(tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    code = f"import time; open({str(mark)!r}, 'w').close(); time.sleep(60)"
-    child.run(["-c", code], tmp_path / "log", 30, is_done=mark.exists)
+    ready = tmp_path / "ready"
+    code = (
+        "import os, pathlib, subprocess, time\n"
+        "child = subprocess.Popen(['sleep', '60'])\n"
+        "pathlib.Path('part').write_text(f'{os.getpid()} {child.pid}')\n"
+        "pathlib.Path('part').rename('ready')\n"
+        "time.sleep(60)"
+    )
+    child.run(["-c", f"import os; os.chdir({str(tmp_path)!r})\n{code}"], tmp_path / "log", 30, is_done=ready.exists)
+    own, childs = (int(number) for number in ready.read_text().split())
+    end = time.monotonic() + 5
+    while is_running(childs) and time.monotonic() < end:
+        time.sleep(0.05)  # it was sent its signal, and nobody waits for it
+    assert not is_running(own) and not is_running(childs)
 
 
 def test_a_size_is_that_of_the_recipe_and_of_what_extends_it() -> None:
