@@ -106,7 +106,7 @@ def draw(drawing: Drawing, marks: Marks, size: Size) -> str:
         _curves(axes, drawing, size)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(buffer.getvalue(), f"{drawing.name}{size.width}")
+    return inline(buffer.getvalue(), f"{drawing.name}{size.width}")
 
 
 def _frame(axes: Axes, drawing: Drawing, size: Size) -> None:
@@ -209,7 +209,7 @@ def _lone_points(curve: Series) -> np.ndarray:
     return there[1:-1] & ~there[:-2] & ~there[2:]
 
 
-def _inline(svg: str, prefix: str) -> str:
+def inline(svg: str, prefix: str) -> str:
     """The svg element alone: sized and lettered by the page, with ids of its own and short coordinates."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
