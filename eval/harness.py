@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_MININTERVAL": "10",  # lm-eval's bars; in a log each of their steps is a line
 }
+INSTALLING = "pip install 'megatron-recipe[eval]'"
 GROUP = "local"
 CPU_BATCH = 8
 """lm-eval's search for the largest batch runs 64 windows of full length several times: minutes on a CPU."""
@@ -53,23 +54,21 @@ class Harness:
         """Raises MachineError where lm-eval is not installed, ConfigError for a batch size that is none."""
         for package in ("lm_eval", "accelerate"):
             if find_spec(package) is None:
-                raise MachineError(f"{package} is not installed; install lm-eval: pip install 'megatron-recipe[eval]'")
-        import lm_eval
-
+                raise MachineError(f"{package} is not installed; install lm-eval: {INSTALLING}")
         if settings.batch_size != "auto" and not (settings.batch_size.isdecimal() and int(settings.batch_size)):
             raise ConfigError(f"--batch-size={settings.batch_size} must be auto or a number from 1 on")
         self.model = model
         self.settings = settings
-        self.tasks_folder = Path(lm_eval.__file__).parent / "tasks"
         self._loaded: Any = None
 
     def run(self, benchmark: Benchmark, data: LocalData) -> dict[str, Any]:
         """Score one benchmark; returns its entry of the result file, but for `key`."""
         from lm_eval import simple_evaluate
-        from lm_eval.tasks import TaskManager
 
-        with _quiet():
-            manager = TaskManager(include_path=str(self.tasks_folder / benchmark.folder), include_defaults=False)
+        if benchmark.per_answer is not None and self.settings.limit is not None:
+            raise ConfigError(f"--limit does not go with {benchmark.name}, which is a part of its questions already")
+        with quiet():
+            manager = task_manager(benchmark)
             leaves = build_tasks(benchmark, data, manager)
             found = simple_evaluate(
                 model=self._language_model(),
@@ -77,21 +76,10 @@ class Harness:
                 task_manager=manager,
                 num_fewshot=benchmark.shots,
                 limit=self.settings.limit,
-                samples=self._light(benchmark, data, leaves),
+                samples=light_part(benchmark, data, leaves),
                 log_samples=False,
             )
         return self._entry(benchmark, data, found, list(leaves))
-
-    def _light(self, benchmark: Benchmark, data: LocalData, leaves: dict[str, Any]) -> dict[str, list[int]] | None:
-        if benchmark.per_answer is None:
-            return None
-        if self.settings.limit is not None:
-            raise ConfigError(f"--limit does not go with {benchmark.name}, which is a part of its questions already")
-        chosen = {}
-        for name in leaves:
-            rows = data.rows(data.split, name.removeprefix(benchmark.harness))
-            chosen[name] = balanced([row["answer"] for row in rows], benchmark.per_answer)
-        return chosen
 
     def _language_model(self) -> Any:
         """lm-eval's own model of the folder, loaded once."""
@@ -187,6 +175,26 @@ def read_results(out: Path) -> dict[str, Any]:
     return content if isinstance(content.get("tasks"), dict) else {}
 
 
+def task_manager(benchmark: Benchmark) -> Any:
+    """lm-eval's index of the tasks in a benchmark's folder."""
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    folder = Path(lm_eval.__file__).parent / "tasks" / benchmark.folder
+    return TaskManager(include_path=str(folder), include_defaults=False)
+
+
+def light_part(benchmark: Benchmark, data: LocalData, names: Iterable[str]) -> dict[str, list[int]] | None:
+    """The questions of each of lm-eval's tasks where the benchmark is a part of them; None where it is all."""
+    if benchmark.per_answer is None:
+        return None
+    chosen = {}
+    for name in names:
+        rows = data.rows(data.split, name.removeprefix(benchmark.harness))
+        chosen[name] = balanced([row["answer"] for row in rows], benchmark.per_answer)
+    return chosen
+
+
 def build_tasks(benchmark: Benchmark, data: LocalData, manager: Any) -> dict[str, Any]:
     """lm-eval's tasks of a benchmark by name, as its YAML files describe them, but with questions from local files."""
     from lm_eval.api.task import ConfigurableTask
@@ -255,7 +263,7 @@ def _circumstances() -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """lm-eval warns once for each of 57 subjects about what is meant here, and so does each of their data sets."""
     from datasets import disable_progress_bars, enable_progress_bars
 

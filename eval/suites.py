@@ -75,6 +75,17 @@ def choose(suites: Sequence[str], tasks: Sequence[str]) -> list[Benchmark]:
     return [known[name] for name in dict.fromkeys(chosen)]
 
 
+def named(names: Sequence[str], field: str) -> list[Benchmark]:
+    """The benchmarks of names that may be suites or single ones, each once. Raises ConfigError that names `field`."""
+    known, of_suite = benchmarks(), _suites()["suites"]
+    for name in names:
+        if name not in known and name not in of_suite:
+            raise ConfigError(
+                f"{field}: {name} is not known; suites are {', '.join(of_suite)}, tasks {', '.join(known)}"
+            )
+    return choose([name for name in names if name in of_suite], [name for name in names if name in known])
+
+
 def references(task: str) -> list[Reference]:
     """Published scores of a benchmark; those of the whole MMLU stand beside its light subset too."""
     name = "mmlu" if task == "mmlu_light" else task

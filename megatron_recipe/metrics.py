@@ -110,6 +110,13 @@ def loss_record(loss: float, bytes_per_token: float) -> dict[str, Any]:
     }
 
 
+def score_words(name: str, record: dict[str, Any]) -> str:
+    """A benchmark's record in short: its main metric in percent, with the standard error."""
+    metric = record["metric"]
+    error = record[f"{metric}_stderr"]
+    return f"{name} {metric} {100 * record[metric]:.1f}" + ("" if error is None else f" ± {100 * error:.1f}") + " %"
+
+
 def console_line(record: dict[str, Any], steps: int, currency: str = "cny") -> str:
     """A train record as one line; `steps` is 0 where the run ends with its budget and not at a step."""
     parts = [

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from megatron_recipe import metrics
@@ -10,6 +11,7 @@ from megatron_recipe.checkpoint_policy import prune
 from megatron_recipe.checkpoint_writer import Saved
 from megatron_recipe.errors import MachineError
 from megatron_recipe.histograms import write_histograms
+from megatron_recipe.likelihoods import EvaluationError
 from megatron_recipe.overlap import parameters_in_place
 from megatron_recipe.precision import loss_scale
 from megatron_recipe.sync_background import Copied
@@ -89,6 +91,34 @@ def validate(run: Run) -> bool:
         return False
     state.best_loss = own
     return True
+
+
+def evaluate(run: Run, should_stop: Callable[[], bool]) -> None:
+    """Score and record the run's benchmarks, if it has any. A run goes on without scores.
+
+    should_stop: asked after each batch; then nothing is recorded.
+    """
+    if run.evaluation is None:
+        return
+    step, began = run.state.step, time.monotonic()
+    try:
+        with run.observation.long_work():
+            found = run.evaluation.scores(run.training.model, should_stop)
+    except EvaluationError as error:
+        run.evaluated_step = step
+        run.event("evaluation_failed", step=step, reason=str(error))
+        run.say(f"warning: no benchmark scores of step {step}: {error}; training goes on")
+        return
+    if found is None:
+        run.say(f"step {step}: the evaluation is broken off")
+        return
+    run.evaluated_step, run.evaluation_seconds = step, time.monotonic() - began
+    run.mark_time()
+    for name, record in found.items():
+        if run.log:
+            run.log.metric(f"eval/{name}", {**metrics.position(run.state), **record})
+    scores = ", ".join(metrics.score_words(name, record) for name, record in found.items())
+    run.say(f"step {step}: {scores} ({run.evaluation_seconds:.1f} s)")
 
 
 def improves(loss: float | None, best: float | None) -> bool:

@@ -6,6 +6,7 @@ config → process groups → model, optimizer, data → newest good checkpoint 
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from megatron_recipe import console, cpu_backend, data, metrics, parallel, recording, rollback
@@ -115,6 +116,9 @@ def loop(run: Run, stop: StopRequest) -> None:
             for kind in run.policy.due(state.step, by_clock=save_by_clock, improved=improved):
                 recording.save(run, kind)
                 speed.restart(state)
+            if run.evaluation and state.step < last and is_due(state.step, config.evaluation.every_steps, last):
+                recording.evaluate(run, partial(is_interrupted, run, stop))
+                speed.restart(state)
             recording.note_saved(run, run.writer.poll())
     batches.close()
 
@@ -142,7 +146,7 @@ def consult_clocks(run: Run, stop: StopRequest, step_seconds: float) -> tuple[fl
     share = save_by_clock = 0.0
     closing = run.writer.last_seconds + run.validation_seconds
     if run.ranks.is_first:
-        run.spending.closing_seconds = closing or run.spending.closing_seconds
+        run.spending.closing_seconds = closing + run.evaluation_seconds or run.spending.closing_seconds
         run.spending.mark()
         save_by_clock = float(run.policy.clock_is_due())
         if run.clock:
@@ -151,6 +155,13 @@ def consult_clocks(run: Run, stop: StopRequest, step_seconds: float) -> tuple[fl
     stop.look_at_clock(reserve_seconds(run, closing) + step_seconds)
     share, must_stop, save_by_clock = agree(share, float(bool(stop)), save_by_clock)
     return share, bool(must_stop), bool(save_by_clock)
+
+
+def is_interrupted(run: Run, stop: StopRequest) -> bool:
+    """Whether this rank wants an evaluation to be broken off: it was told to stop, or time or budget are at an end."""
+    run.mark_time()
+    stop.look_at_clock(reserve_seconds(run, run.writer.last_seconds + run.validation_seconds))
+    return bool(stop) or (run.clock is not None and run.ranks.is_first and run.clock.share(0.0) >= 1)
 
 
 def reserve_seconds(run: Run, closing: float) -> float:
@@ -230,7 +241,10 @@ def finish(run: Run, stop: StopRequest) -> None:
         recording.validate(run)
     if run.state.step and run.saved_step != run.state.step:  # before the first step the optimizer has no states
         recording.save_and_wait(run, "last")
-    run.spending.closing_seconds = run.writer.last_seconds + run.validation_seconds or run.spending.closing_seconds
+    if not is_stopped and run.evaluated_step != run.state.step:
+        recording.evaluate(run, lambda: bool(stop))
+    closing = run.writer.last_seconds + run.validation_seconds + run.evaluation_seconds
+    run.spending.closing_seconds = closing or run.spending.closing_seconds
     run.mark_time()
     how = "stopped" if is_stopped else "end"
     run.event(how, step=run.state.step, reason=reason, seconds=round(run.state.seconds, 3))

@@ -16,6 +16,7 @@ from megatron_recipe.checkpoint_writer import CheckpointWriter
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts, vocabulary
 from megatron_recipe.direct_optimizer_state import describe_states_in_place
+from megatron_recipe.in_loop_evaluation import InLoopEvaluation
 from megatron_recipe.init_from import check_init_from
 from megatron_recipe.initial_weights import take_initial_weights
 from megatron_recipe.loggers import RunLog, check_packages
@@ -41,6 +42,8 @@ class Run:
     training: Training
     train_data: data.TrainingData
     held_out: list[HeldOutSet]
+    evaluation: InLoopEvaluation | None
+    """None where evaluation.every_steps is 0."""
     skips: Skips
     guard: Guard
     writer: CheckpointWriter
@@ -62,6 +65,10 @@ class Run:
     validated_step: int = -1
     validation_seconds: float = 0.0
     """What the last validation took."""
+    evaluated_step: int = -1
+    """Step of the last evaluation of benchmarks."""
+    evaluation_seconds: float = 0.0
+    """What it took."""
 
     @property
     def vocab_size(self) -> int:
@@ -142,6 +149,7 @@ def start(config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: paral
         training=training,
         train_data=data.build_mix(config, cache),
         held_out=held_out_sets(config, cache),
+        evaluation=InLoopEvaluation(config, facts[0], ranks) if config.evaluation.every_steps else None,
         skips=Skips(run_dir),
         guard=Guard(config.stability),
         writer=CheckpointWriter(run_dir / "checkpoints", config, vocab_size, ranks),

@@ -7,6 +7,7 @@ from megatron_recipe.budget import budget_problems
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
 from megatron_recipe.errors import ConfigError
+from megatron_recipe.evaluation_problems import evaluation_problems
 from megatron_recipe.kernels import kernel_problems
 from megatron_recipe.loggers.requirements import logging_problems
 from megatron_recipe.messages import message_problems
@@ -39,6 +40,7 @@ def check_config(
         *budget_problems(config),
         *precision_and_optimizer_problems(config, on_cpu),
         *kernel_problems(config),
+        *evaluation_problems(config),
         *logging_problems(config),
         *message_problems(config.messages),
     ]

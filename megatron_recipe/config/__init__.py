@@ -5,6 +5,7 @@
 
 from megatron_recipe.config.care import CheckpointConfig, StabilityConfig
 from megatron_recipe.config.data import DataConfig, DataPhase, DatasetWeight, SampleRange, ValidationSet
+from megatron_recipe.config.evaluation import EvaluationConfig
 from megatron_recipe.config.machine import KernelsConfig, MemoryConfig, ParallelConfig, PrecisionConfig
 from megatron_recipe.config.model import ModelConfig
 from megatron_recipe.config.optimization import (
@@ -25,6 +26,7 @@ __all__ = [
     "DataConfig",
     "DataPhase",
     "DatasetWeight",
+    "EvaluationConfig",
     "KernelsConfig",
     "LoggingConfig",
     "MemoryConfig",
@@ -57,5 +59,6 @@ class Config(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     stability: StabilityConfig = StabilityConfig()
     budget: BudgetConfig = BudgetConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     logging: LoggingConfig = LoggingConfig()
     messages: MessagesConfig = MessagesConfig()
