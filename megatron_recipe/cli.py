@@ -17,6 +17,7 @@ from megatron_recipe import console
 from megatron_recipe.clouds.cli import app as launch_app
 from megatron_recipe.doctor_command import doctor
 from megatron_recipe.errors import RecipeError
+from megatron_recipe.lab.cli import app as lab_app
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -45,6 +46,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(convert_app, name="convert")
 app.add_typer(eval_app, name="eval")
 app.add_typer(launch_app, name="launch")
+app.add_typer(lab_app, name="lab")
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be done; do nothing.")]
 Overrides = Annotated[
