@@ -5,6 +5,7 @@ The questions are read and tokenized at the start of a run, with the tokenizer t
 """
 
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ class InLoopEvaluation:
         self.ranks = ranks
         settings, length = config.evaluation, config.model.sequence_length_tokens
         with random_states_unchanged():
-            encoder = Encoder(exported_tokenizer(facts, length), length)
+            encoder = Encoder(exported_tokenizer(facts), length)
             chosen = named(settings.tasks, "evaluation.tasks")
             self.questions = build_questions(chosen, Path(settings.data_dir), settings.limit, encoder)
         most, multiple = config.batch.micro_batch * length, length_multiple(config, ranks.device)
@@ -61,11 +62,11 @@ class InLoopEvaluation:
         return found
 
 
-def exported_tokenizer(facts: DatasetFacts, length: int) -> Any:
-    """The tokenizer of a dataset as an export of its models has it."""
+def exported_tokenizer(facts: DatasetFacts) -> Any:
+    """The tokenizer of a dataset as an export of its models has it; it does not warn of long texts."""
     file = tokenizer_file(facts.folder, read_manifest(facts.folder))
     with tempfile.TemporaryDirectory() as folder:
-        convert_tokenizer(file, Path(folder), eod_id=facts.eod_id, max_length=length)
+        convert_tokenizer(file, Path(folder), eod_id=facts.eod_id, max_length=sys.maxsize)
         return load_hf_tokenizer(Path(folder))
 
 

@@ -1,6 +1,7 @@
 """What two data-parallel ranks compute with and without overlapped communication. Run by test_overlap.py in torchrun.
 
-Rank 0 prints one JSON object: for each setting the losses, norms and weights' checksums of its steps.
+Rank 0 prints one JSON object: for each setting the losses, norms and weights' checksums of its steps, and for each
+layout what the model thinks of some continuations.
 """
 
 import functools
@@ -13,7 +14,9 @@ import torch.distributed as dist
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
+from continuations import judged  # noqa: E402
 from direct_steps import DirectRun, small_config  # noqa: E402
+from megatron.core import dist_checkpointing, parallel_state  # noqa: E402
 from megatron.core.distributed import DistributedDataParallelConfig  # noqa: E402
 
 from megatron_recipe import model, overlap, parallel  # noqa: E402
@@ -25,6 +28,11 @@ SETTINGS = {
     "sums and gathering": (),
     "sums, not distributed": ("parallel.distributed_optimizer=false",),
     "whole layers again": ("memory.recompute=full",),
+}
+LAYOUTS = {
+    "data": (),
+    "tensor and sequence": ("parallel.tensor=2", "parallel.sequence_parallel=true"),
+    "stages": ("parallel.pipeline=2",),
 }
 
 
@@ -62,14 +70,38 @@ def numbers(ranks: parallel.Ranks, overrides: tuple[str, ...]) -> dict[str, obje
     }
 
 
+def likelihoods(ranks: parallel.Ranks, weights: Path) -> dict[str, object]:
+    """The same weights judge the same continuations in each layout."""
+    found: dict[str, object] = {}
+    for name, overrides in LAYOUTS.items():
+        config = small_config(*overrides)
+        parallel_state.destroy_model_parallel()
+        parallel_state.initialize_model_parallel(config.parallel.tensor, config.parallel.pipeline)
+        data_rank, data_size = (
+            parallel_state.get_data_parallel_rank(),
+            parallel_state.get_data_parallel_world_size(),
+        )
+        run = DirectRun(config, data_rank=data_rank, data_size=data_size)
+        state = run.training.sharded_state(is_loading=weights.exists(), weights_only=True)
+        if not weights.exists():
+            dist.barrier()
+            weights.mkdir(exist_ok=True)
+            dist_checkpointing.save(state, str(weights))
+        else:
+            run.model[0].module.load_state_dict(dist_checkpointing.load(state, str(weights))["model"])
+        found[name] = judged(run, parallel.Ranks(ranks.rank, ranks.world_size, data_rank, data_size, ranks.device))
+    return found
+
+
 def main() -> None:
     """All settings in one start."""
     # the small model would be one bucket
     model.DistributedDataParallelConfig = functools.partial(DistributedDataParallelConfig, bucket_size=20_000)
     with parallel.process_groups(small_config()) as ranks:
         found = {name: numbers(ranks, overrides) for name, overrides in SETTINGS.items()}
+        judgements = likelihoods(ranks, Path("weights"))
         if ranks.is_first:
-            print(json.dumps(found), flush=True)
+            print(json.dumps({"settings": found, "likelihoods": judgements}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Overlapped communication between two ranks changes no number, and validation and saves see gathered weights."""
+"""Two ranks: overlapped communication changes no number, validation, saves and evaluations see gathered weights."""
 
 import json
 import sys
@@ -6,22 +6,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from commands import run
-from direct_steps import small_config
+from continuations import judged
+from direct_steps import DirectRun, small_config
 
 from megatron_recipe.overlap import Overlap, overlap_of
+from megatron_recipe.parallel import Ranks
 
 WITH_GATHERING = ["sums and gathering", "whole layers again"]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def computed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What rank 0 of two prints."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = Path(__file__).parent / "overlap_ranks.py"
     done = run([*torchrun, str(script)], cwd=tmp_path_factory.mktemp("overlap"))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def found(computed: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of each setting."""
+    return dict(computed["settings"])
 
 
 @pytest.mark.slow
@@ -44,7 +53,6 @@ def test_norms_losses_and_weights_are_those_without(found):
         assert numbers["norms"] == pytest.approx(expected["norms"], rel=1e-6), name
         assert numbers["held_out"] == pytest.approx(expected["held_out"], rel=1e-6), name
         assert [sums[0] for sums in numbers["seen"]] == pytest.approx([sums[0] for sums in expected["seen"]], rel=1e-6)
-    found["one after the other"] = expected
 
 
 @pytest.mark.slow
@@ -61,3 +69,12 @@ def test_one_rank_has_nothing_to_overlap(module_groups):
     layout = small_config().parallel
     assert layout.overlap_grad_reduce and layout.overlap_param_gather
     assert overlap_of(layout) == Overlap(grad_reduce=False, param_gather=False)
+
+
+@pytest.mark.slow
+def test_continuations_are_judged_as_by_one_process_in_any_layout(computed, module_groups):
+    alone = judged(DirectRun(small_config()), Ranks(0, 1, 0, 1, torch.device("cpu")))
+    assert set(computed["likelihoods"]) == {"data", "tensor and sequence", "stages"}
+    for layout, spread in computed["likelihoods"].items():
+        assert [total for total, _ in spread] == pytest.approx([total for total, _ in alone], abs=1e-4), layout
+        assert [greedy for _, greedy in spread] == [greedy for _, greedy in alone], layout
