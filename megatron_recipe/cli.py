@@ -99,15 +99,24 @@ app.command()(doctor)
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    folder: Annotated[Path, typer.Argument(help="A run folder, or the folder of a comparison.")],
     lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
-    out: Annotated[Path | None, typer.Option(help="The HTML file; default RUN/report.html.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The HTML file; default FOLDER/report.html.")] = None,
+    retrospective: Annotated[
+        bool, typer.Option("--retrospective", help="The run's retrospective instead: retrospective.html and .md.")
+    ] = False,
+    comparison: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Its findings go into the retrospective; may be repeated.")
+    ] = None,
+    price: Annotated[
+        str | None, typer.Option(help="Of the whole machine (5/h), for a retrospective without recorded prices.")
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Write a run's report: one HTML file with curves, data counts, evaluation and samples."""
+    """Write the report of a run or a comparison, one HTML file that opens anywhere, or a run's retrospective."""
     from megatron_recipe.report import report_command
 
-    report_command(run, lang, out, dry_run)
+    report_command(folder, lang, out, dry_run, retrospective, tuple(comparison or ()), price)
 
 
 @app.command()

@@ -1,4 +1,6 @@
-"""The report of a run: one HTML file that opens anywhere. Run: megatron-recipe report runs/<name> --lang zh
+"""Reports: one HTML file that opens anywhere, of a run or of a comparison, and the retrospective of a run.
+
+Run: megatron-recipe report runs/<name> --lang zh, megatron-recipe report comparisons/<name>
 
 Importing this package costs nothing; matplotlib and jinja2 load when a report is written.
 """
@@ -6,7 +8,7 @@ Importing this package costs nothing; matplotlib and jinja2 load when a report i
 from pathlib import Path
 
 from megatron_recipe.console import say
-from megatron_recipe.errors import ConfigError
+from megatron_recipe.errors import ConfigError, DataError
 
 LANGUAGES = ("en", "zh")
 
@@ -17,7 +19,7 @@ def write_report(run_dir: Path, *, lang: str = "en", out: Path | None = None) ->
     Raises ConfigError for an unknown language or an `out` that is a folder, DataError for a folder that is no run
     or holds a damaged file.
     """
-    target = _target(run_dir, lang, out)
+    target = _target(run_dir / "report.html", lang, out)
     from megatron_recipe.files import atomic_file
     from megatron_recipe.report.page import render_page
     from megatron_recipe.report.run_files import read_run
@@ -28,23 +30,125 @@ def write_report(run_dir: Path, *, lang: str = "en", out: Path | None = None) ->
     return target
 
 
-def report_command(run: Path, lang: str, out: Path | None, dry_run: bool) -> None:
-    """What `megatron-recipe report` does; with `dry_run` it reads the run and says what the page would hold."""
-    if not dry_run:
-        path = write_report(run, lang=lang, out=out)
-        say(f"report: {path} ({path.stat().st_size / 1e3:,.0f} kB)")
-        return
-    target = _target(run, lang, out)
+def write_comparison_report(folder: Path, *, lang: str = "en", out: Path | None = None) -> Path:
+    """Write the report of the comparison in `folder` as HTML to `out` (default: report.html there) and return its path.
+
+    Beside it stands the same as Markdown. Raises as `write_report` does.
+    """
+    target = _target(folder / "report.html", lang, out)
+    from megatron_recipe.report.comparison import comparison_document
+    from megatron_recipe.report.comparison_file import read_comparison
+    from megatron_recipe.report.document_files import now, write_document
+
+    write_document(comparison_document(read_comparison(folder), lang, target.name, now()), target)
+    return target
+
+
+def write_retrospective(
+    run_dir: Path,
+    *,
+    lang: str = "en",
+    out: Path | None = None,
+    comparisons: tuple[Path, ...] = (),
+    price: str | None = None,
+) -> Path:
+    """Write the retrospective of the run in `run_dir` to `out` (default: retrospective.html there), return its path.
+
+    Beside it stands the same as Markdown, whose words by the author are kept and set into both.
+
+    Args:
+        comparisons: folders of comparisons whose findings belong to it.
+        price: of the whole machine, `5/h` or `2.5usd/h`, instead of the prices that the run recorded.
+
+    Raises as `write_report` does; ConfigError also for Markdown there that is no retrospective.
+    """
+    target = _target(run_dir / "retrospective.html", lang, out)
+    from megatron_recipe.budget import parse_price
+    from megatron_recipe.report.comparison_file import read_comparison
+    from megatron_recipe.report.document import markdown_path
+    from megatron_recipe.report.document_files import now, write_document
+    from megatron_recipe.report.markdown import author_words
+    from megatron_recipe.report.retrospective import Story, retrospective_document
     from megatron_recipe.report.run_files import read_run
 
-    for part, found in read_run(run).contents().items():
+    story = Story(
+        run=read_run(run_dir),
+        comparisons=[read_comparison(folder) for folder in comparisons],
+        price=parse_price(price) if price else None,
+        author=author_words(markdown_path(target)),
+    )
+    write_document(retrospective_document(story, lang, target.name, now()), target)
+    return target
+
+
+def report_command(
+    folder: Path,
+    lang: str,
+    out: Path | None,
+    dry_run: bool,
+    retrospective: bool = False,
+    comparisons: tuple[Path, ...] = (),
+    price: str | None = None,
+) -> None:
+    """What `megatron-recipe report` does; with `dry_run` it reads the folder and says what the page would hold.
+
+    Raises ConfigError for options that do not go together.
+    """
+    from megatron_recipe.report.comparison_file import is_comparison
+
+    if not retrospective and (comparisons or price):
+        given = f"--comparison {comparisons[0]}" if comparisons else f"--price {price}"
+        raise ConfigError(f"{given} is for the retrospective only; add --retrospective")
+    if is_comparison(folder):
+        if retrospective:
+            raise ConfigError(
+                f"--retrospective is about a run, and {folder} is a comparison; try "
+                f"`megatron-recipe report RUN --retrospective --comparison {folder}`"
+            )
+        if dry_run:
+            _say_comparison(folder)
+            say(f"would write {_target(folder / 'report.html', lang, out)}")
+        else:
+            _said(write_comparison_report(folder, lang=lang, out=out))
+    elif dry_run:
+        _say_run(folder)
+        for one in comparisons:
+            _say_comparison(one)
+        name = "retrospective.html" if retrospective else "report.html"
+        say(f"would write {_target(folder / name, lang, out)}")
+    elif retrospective:
+        _said(write_retrospective(folder, lang=lang, out=out, comparisons=comparisons, price=price))
+    else:
+        _said(write_report(folder, lang=lang, out=out))
+
+
+def _said(path: Path) -> None:
+    say(f"report: {path} ({path.stat().st_size / 1e3:,.0f} kB)")
+
+
+def _say_run(folder: Path) -> None:
+    from megatron_recipe.report.run_files import read_run
+
+    if folder.is_dir() and not (folder / "config.yaml").is_file():
+        raise DataError(
+            f"{folder} is neither a run (no config.yaml) nor a comparison (no comparison.json); name a folder made by "
+            "`megatron-recipe train` or `megatron-recipe lab compare`"
+        )
+    for part, found in read_run(folder).contents().items():
         say(f"{part}: {found}")
-    say(f"would write {target}")
 
 
-def _target(run_dir: Path, lang: str, out: Path | None) -> Path:
+def _say_comparison(folder: Path) -> None:
+    from megatron_recipe.report.comparison_file import FINISHED, read_comparison
+
+    comparison = read_comparison(folder)
+    done = sum(run.state == FINISHED for _, run in comparison.runs)
+    say(f"comparison {comparison.name}: {len(comparison.settings)} settings, {done} of {len(comparison.runs)} runs")
+
+
+def _target(default: Path, lang: str, out: Path | None) -> Path:
     if lang not in LANGUAGES:
         raise ConfigError(f"--lang={lang}: unknown language; choose {' or '.join(LANGUAGES)}")
     if out is not None and out.is_dir():
-        raise ConfigError(f"--out={out} is a folder, but a report is one file; try {out / 'report.html'}")
-    return out or run_dir / "report.html"
+        raise ConfigError(f"--out={out} is a folder, but a report is one file; try {out / default.name}")
+    return out or default

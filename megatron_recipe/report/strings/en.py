@@ -1,6 +1,8 @@
 """The report's words in English."""
 
+from megatron_recipe.report.strings.en_comparison import COMPARISON
 from megatron_recipe.report.strings.en_operation import OPERATION
+from megatron_recipe.report.strings.en_retrospective import RETROSPECTIVE
 
 ENGLISH = {
     "language": "en",
@@ -249,4 +251,6 @@ ENGLISH = {
     "environment.host": "Host",
     "language.unknown": "not recognised",
     **OPERATION,
+    **COMPARISON,
+    **RETROSPECTIVE,
 }

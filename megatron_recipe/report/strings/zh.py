@@ -1,6 +1,8 @@
 """The report's words in Chinese."""
 
+from megatron_recipe.report.strings.zh_comparison import COMPARISON
 from megatron_recipe.report.strings.zh_operation import OPERATION
+from megatron_recipe.report.strings.zh_retrospective import RETROSPECTIVE
 
 CHINESE = {
     "language": "zh-CN",
@@ -237,4 +239,6 @@ CHINESE = {
     "environment.host": "主机",
     "language.unknown": "未识别",
     **OPERATION,
+    **COMPARISON,
+    **RETROSPECTIVE,
 }
