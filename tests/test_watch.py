@@ -108,6 +108,24 @@ def test_held_out_losses_and_checkpoints(run: Path) -> None:
     assert re.search(r"step 10,000 .*DAMAGED: a byte", "\n".join(seen(run, 120, 40)))
 
 
+@pytest.mark.parametrize(
+    ("lang", "label"), [("en", "benchmarks +step 10,100 (chance)"), ("zh", "基准 +第 10,100 步（随机）")]
+)
+def test_the_latest_benchmark_scores_with_errors_and_chance(run: Path, lang: str, label: str) -> None:
+    assert "benchmarks" not in "\n".join(seen(run))
+    score = {"step": 10_100, "metric": "acc_norm", "acc_norm": 0.3141, "acc_norm_stderr": 0.012, "chance": 0.25}
+    odd = {"kind": "eval/odd", "step": 10_100, "metric": None, "chance": "x"}
+    append(run / "metrics.jsonl", {"kind": "eval/arc_easy", **score, "acc_norm": 0.2})
+    append(
+        run / "metrics.jsonl", {"kind": "eval/arc_easy", **score}, {"kind": "eval/piqa", **score, "chance": 0.5}, odd
+    )
+    text = "\n".join(seen(run, 120, 40, lang=lang))
+    assert re.search(re.escape(label).replace(r"\ \+", " +"), text)
+    assert "arc_easy 31.4 ± 1.2 (25)   piqa 31.4 ± 1.2 (50)" in text
+    narrow = "\n".join(seen(run, 60, 40, lang=lang))
+    assert "arc_easy 31.4 ± 1.2 (25)" in narrow and "piqa 31.4 ± 1.2 (50)" in narrow
+
+
 def test_accidents_stand_out_without_colour(run: Path) -> None:
     lines = seen(run, 140, 44)
     assert any("! back from step 5,430 to 5,000, samples 1,280,000 to 1,390,592 left out" in line for line in lines)

@@ -87,12 +87,16 @@ class Drawing:
     limits: tuple[float, float]
     smoothed: bool = True
     points: Series | None = None
+    errors: Series | None = None
+    """Of the points, at the same steps: half the length of the bar on each."""
     level: float | None = None
     unit: float = 1.0  # tick labels are divided by it
     others: tuple[Series, ...] = ()
     """More curves, each in a colour of its own (the first four are told apart)."""
     given_up: tuple[Series, ...] = ()
     """Attempts that a rollback took back, drawn faintly."""
+    steps: tuple[float, float] | None = None
+    """First and last step of another figure, whose axis this one shares; None spans the curves."""
 
 
 def draw(drawing: Drawing, marks: Marks, size: Size) -> str:
@@ -125,7 +129,7 @@ def _frame(axes: Axes, drawing: Drawing, size: Size) -> None:
 
 def _span(drawing: Drawing) -> tuple[float, float]:
     curves = [drawing.raw, *drawing.others, *([drawing.points] if drawing.points else [])]
-    steps = np.concatenate([curve.steps for curve in curves])
+    steps = np.concatenate([curve.steps for curve in curves] + ([np.array(drawing.steps)] if drawing.steps else []))
     first, last = (float(steps.min()), float(steps.max())) if len(steps) else (0.0, 1.0)
     first = 0.0 if first <= 0.02 * last else first
     return first, last + 0.01 * (last - first or 1.0)  # room for the last point
@@ -197,6 +201,9 @@ def _curves(axes: Axes, drawing: Drawing, size: Size) -> None:
     if drawing.smoothed:
         line = downsample(smooth(drawing.raw), size.max_points // 2)
         axes.plot(line.steps, line.values, color=TRAIN, linewidth=1.8, gid="smoothed")
+    if drawing.points is not None and drawing.errors is not None:
+        ends = (drawing.points.values - drawing.errors.values, drawing.points.values + drawing.errors.values)
+        axes.vlines(drawing.points.steps, *ends, color=HELD_OUT, linewidth=1.2, alpha=0.5, gid="errors")
     if drawing.points is not None:
         points = downsample(drawing.points, size.max_points // 4)
         shape: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markeredgewidth": 0}

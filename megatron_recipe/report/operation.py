@@ -21,7 +21,7 @@ from megatron_recipe.report.training import is_number
 
 ACCIDENTS = (
     "spike", "update_skipped", "rollback", "skip_samples", "diagnosis", "checkpoint_failed", "checkpoint_damaged",
-    "out_of_memory", "straggler", "budget_warning", "logger_failed",
+    "out_of_memory", "straggler", "budget_warning", "logger_failed", "evaluation_failed",
 )  # fmt: skip
 MAX_ACCIDENTS, MAX_CHECKPOINTS = 80, 30
 JOULES_PER_KWH, SECONDS_PER_HOUR = 3.6e6, 3600.0

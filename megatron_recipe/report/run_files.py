@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from megatron_recipe.files import read_jsonl
 
 Record = dict[str, Any]
 
-NAMED_SET = "validation/"
+NAMED_SET, BENCHMARK = "validation/", "eval/"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Run:
     validation: list[Record]
     validation_sets: dict[str, list[Record]]
     """Records of the held-out sets that have names, besides that of the mix."""
+    benchmarks: dict[str, list[Record]]
+    """Records of the benchmarks that were evaluated while the run trained."""
     given_up: list[list[Record]]
     checkpoints: dict[str, Record]
     """Markers of the checkpoints that are still there, by folder name."""
@@ -74,9 +77,8 @@ def read_run(folder: Path) -> Run:
     if not config_file.is_file():
         raise DataError(f"{folder} is no run: it has no config.yaml; name a folder made by `megatron-recipe train`")
     config_text, config = _read_config(config_file)
-    logged = _read_lines(folder / "metrics.jsonl", ("kind", "step", "loss"))
+    logged = _read_lines(folder / "metrics.jsonl", ("kind", "step"), _numbers_of_kind)
     latest = latest_pass(logged)
-    sets = dict.fromkeys(record["kind"] for record in latest if record["kind"].startswith(NAMED_SET))
     return Run(
         folder=folder,
         config=config,
@@ -85,9 +87,8 @@ def read_run(folder: Path) -> Run:
         logged=logged,
         train=[record for record in latest if record["kind"] == "train"],
         validation=[record for record in latest if record["kind"] == "validation"],
-        validation_sets={
-            kind.removeprefix(NAMED_SET): [record for record in latest if record["kind"] == kind] for kind in sets
-        },
+        validation_sets=_by_name(latest, NAMED_SET),
+        benchmarks=_by_name(latest, BENCHMARK),
         given_up=given_up(logged),
         checkpoints=_read_markers(folder / "checkpoints"),
         spending=list((_read_json(folder / "spending.json") or {}).get("instances") or []),
@@ -113,6 +114,22 @@ def latest_pass(records: list[Record]) -> list[Record]:
         kept[step, kind] = record
         newest = step
     return [kept[key] for key in sorted(kept)]
+
+
+def _by_name(records: list[Record], prefix: str) -> dict[str, list[Record]]:
+    """Records whose kind begins with `prefix`, by the rest of it."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        if record["kind"].startswith(prefix):
+            found.setdefault(record["kind"].removeprefix(prefix), []).append(record)
+    return found
+
+
+def _numbers_of_kind(record: Record) -> tuple[str, ...]:
+    """The fields that a record of metrics.jsonl must have besides its kind and its step."""
+    if str(record["kind"]).startswith(BENCHMARK):
+        return ("metric", "chance", "questions", str(record.get("metric")))
+    return ("loss",)
 
 
 def given_up(records: list[Record]) -> list[list[Record]]:
@@ -168,13 +185,21 @@ def _read_markers(checkpoints: Path) -> dict[str, Record]:
     return markers
 
 
-def _read_lines(path: Path, required: tuple[str, ...]) -> list[Record]:
+def _nothing_more(record: Record) -> tuple[str, ...]:
+    return ()
+
+
+def _read_lines(
+    path: Path, required: tuple[str, ...], of_record: Callable[[Record], tuple[str, ...]] = _nothing_more
+) -> list[Record]:
+    """The records of a file; `required` fields must be in each, then those that `of_record` names."""
     if not path.is_file():
         return []
     records = read_jsonl(path)
     for number, record in enumerate(records, start=1):
-        if not isinstance(record, dict) or any(key not in record for key in required):
-            wanted = ", ".join(required)
+        whole = isinstance(record, dict) and all(key in record for key in required)
+        if not whole or any(key not in record for key in of_record(record)):
+            wanted = ", ".join((*required, *(of_record(record) if whole else ())))
             raise DataError(
                 f"{path}, line {number}: damaged, without {wanted}; remove the line and write the report again"
             )

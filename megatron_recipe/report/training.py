@@ -6,6 +6,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from megatron_recipe.report.benchmarks import Benchmarks, benchmark_section
 from megatron_recipe.report.curve import Curve
 from megatron_recipe.report.figures import BROAD, NARROW, PANEL, WIDE, Drawing, Marks, draw
 from megatron_recipe.report.panels import machine_panels
@@ -26,6 +27,7 @@ class Training:
     groups: dict[str, list[Curve]]
     """More panels by what they are about; what was not measured is left out."""
     held_out_sets: Curve | None
+    benchmarks: Benchmarks | None
     marks: Marks
     window: int
     validation_not_finite: list[int]
@@ -45,6 +47,7 @@ def training_section(run: Run, summary: Summary) -> Training | None:
         ],
         groups=machine_panels(run.train, marks),
         held_out_sets=_held_out_sets(run),
+        benchmarks=benchmark_section(run),
         marks=marks,
         window=smoothing_window(len(run.train)),
         validation_not_finite=not_finite_steps(run.validation, "loss"),

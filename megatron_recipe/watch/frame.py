@@ -10,7 +10,7 @@ from rich.text import Text
 
 from megatron_recipe.report.formats import integer, short, visible
 from megatron_recipe.watch.curve import Curve, draw
-from megatron_recipe.watch.lists import checkpoint_rows, event_rows, held_out_rows
+from megatron_recipe.watch.lists import benchmark_rows, checkpoint_rows, event_rows, held_out_rows
 from megatron_recipe.watch.numbers import number_groups
 from megatron_recipe.watch.run_view import RunView, Status, number
 from megatron_recipe.watch.words import Words
@@ -48,14 +48,15 @@ def frame(view: RunView, words: Words, width: int, height: int, now: float) -> R
     number_rows = min(max((len(group) for group in numbers), default=0), 4 if height < 32 else 6)
     left = height - 4 - number_rows  # title, bar, and two lines that stay free
     validations = held_out_rows(view, words, LABEL_WIDTH, most=1 if height < 32 else 4)
+    benchmarks = benchmark_rows(view, words, LABEL_WIDTH, width, most=2 if height < 32 else 3)
     checkpoints = checkpoint_rows(view, words, LABEL_WIDTH, most=2 if height < 32 else 4)
-    left -= len(validations) + len(checkpoints)
+    left -= len(validations) + len(benchmarks) + len(checkpoints)
     curve_rows = max(3, min(left - (5 if height < 32 else 10), height // 2)) if left > 3 else 0
     events = event_rows(view, words, LABEL_WIDTH, most=max(left - curve_rows, 1))
     parts: list[RenderableType] = [_title(view, words, now), _bar(view, words, width, now)]
     parts += [_numbers(numbers, number_rows, 1 if width < 100 else 3)] if number_rows else []
     parts += [_curves(view, words, width, curve_rows)] if curve_rows else []
-    parts += [*validations, *checkpoints, *events]
+    parts += [*validations, *benchmarks, *checkpoints, *events]
     parts.append(Text(words("hint"), style="dim", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
 

@@ -21,6 +21,7 @@ EVENT_STYLES = {
     "budget_warning": "yellow",
     "straggler": "yellow",
     "logger_failed": "yellow",
+    "evaluation_failed": "yellow",
 }
 
 
@@ -47,6 +48,33 @@ def held_out_rows(view: RunView, words: Words, label_width: int, most: int) -> l
     if most > 1:
         lines[-1] = [*lines[-1], *texts[most:]]
     return _labelled([Text("   ").join(line) for line in lines if line], words("held_out"), label_width, words)
+
+
+def benchmark_rows(view: RunView, words: Words, label_width: int, width: int, most: int) -> list[Text]:
+    """The latest score of each benchmark in percent, with its standard error and chance.
+
+    At most `most` lines of `width`; none where there are no benchmarks. What finds no place is left out.
+    """
+    texts = []
+    for name, record in view.benchmarks.items():
+        metric = str(record.get("metric"))
+        score, error, chance = (number(record.get(field)) for field in (metric, f"{metric}_stderr", "chance"))
+        if score is None:
+            continue
+        text = Text().append(f"{visible(name)} ", style="dim").append(f"{100 * score:.1f}", style="bold")
+        text.append(f" ± {100 * error:.1f}" if error is not None else "", style="dim")
+        text.append(f" ({100 * chance:.0f})" if chance is not None else "", style="dim")
+        texts.append(text)
+    if not texts:
+        return []
+    step = max(number(record.get("step"), 0) for record in view.benchmarks.values())
+    lines = [Text(words("scores_at", step=integer(step)), style="dim")]
+    for text in texts:
+        if lines[-1].cell_len + 3 + text.cell_len > width - label_width and len(lines) < most:
+            lines.append(text)
+        else:
+            lines[-1] = Text("   ").join([lines[-1], text])
+    return _labelled(lines, words("benchmarks"), label_width, words)
 
 
 def checkpoint_rows(view: RunView, words: Words, label_width: int, most: int) -> list[Text]:

@@ -63,6 +63,8 @@ class RunView:
         self.train: Record = {}
         self.validations: dict[str, Record] = {}
         """The latest record of each kind (`validation`, `validation/NAME`)."""
+        self.benchmarks: dict[str, Record] = {}
+        """The latest record of each benchmark by its name."""
         self.best_validation: Record = {}
         self._step_seconds: deque[float] = deque(maxlen=20)
 
@@ -92,6 +94,8 @@ class RunView:
                 curve.add(step, number(record.get(name), math.nan))
             if (seconds := number(record.get("step_seconds"))) is not None:
                 self._step_seconds.append(seconds)
+        elif kind.startswith("eval/"):
+            self.benchmarks[kind.removeprefix("eval/")] = record
         elif kind.startswith("validation"):
             self.validations[kind] = record
             best = number(self.best_validation.get("loss"), math.inf)

@@ -44,6 +44,8 @@ ENGLISH = {
     "the_mix": "mix",
     "at_step": "at step {step}",
     "best": "best {loss} at step {step}",
+    "benchmarks": "benchmarks",
+    "scores_at": "step {step} (chance)",
     "not_yet": "none yet",
     "checkpoints": "checkpoints",
     "events": "events",
@@ -93,6 +95,7 @@ ENGLISH = {
     "event.straggler": "rank {rank} takes {ratio_to_median} times the median",
     "event.skip_samples": "samples {first} to {stop} are left out",
     "event.logger_failed": "{logger} failed: {reason}",
+    "event.evaluation_failed": "no benchmark scores of step {step}: {reason}",
 }
 CHINESE = {
     "waiting": "等待：还没有写下任何内容",
@@ -133,6 +136,8 @@ CHINESE = {
     "the_mix": "混合",
     "at_step": "第 {step} 步",
     "best": "最好 {loss}（第 {step} 步）",
+    "benchmarks": "基准",
+    "scores_at": "第 {step} 步（随机）",
     "not_yet": "还没有",
     "checkpoints": "检查点",
     "events": "事件",
@@ -182,6 +187,7 @@ CHINESE = {
     "event.straggler": "第 {rank} 号进程用时是中位数的 {ratio_to_median} 倍",
     "event.skip_samples": "跳过样本 {first} 到 {stop}",
     "event.logger_failed": "{logger} 失败：{reason}",
+    "event.evaluation_failed": "第 {step} 步没有基准得分：{reason}",
 }
 TABLES = {"en": ENGLISH, "zh": CHINESE}
 

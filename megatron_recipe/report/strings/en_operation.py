@@ -1,6 +1,21 @@
-"""The operation section's words in English."""
+"""The words of the operation section and of the benchmarks in English."""
 
 OPERATION = {
+    "benchmarks.title": "Benchmarks while training",
+    "benchmarks.note": "The model’s weights as they were at each step, asked by lm-eval’s rules. Bars are standard "
+    "errors; the dashed line is guessing. The axis of steps is that of the loss.",
+    "benchmarks.unit": "%, {metric}",
+    "benchmarks.chance": "chance {score}",
+    "benchmarks.caption": "Benchmarks at their last evaluation, with standard errors",
+    "column.benchmark": "Benchmark",
+    "column.score": "Score",
+    "column.best_score": "Best",
+    "column.chance": "Chance",
+    "column.questions": "Questions",
+    "column.verdict": "95 % interval",
+    "verdict.above": "above chance",
+    "verdict.not_above": "not distinguishable from chance",
+    "verdict.below": "below chance",
     "operation.title": "Operation",
     "operation.spikes": "Spikes",
     "operation.skipped": "Updates left out",
@@ -68,4 +83,5 @@ OPERATION = {
     "accident.straggler": "Rank {rank} is slow: {ratio_to_median} times the median forward pass.",
     "accident.budget_warning": "{spent} of {amount} {unit} spent.",
     "accident.logger_failed": "{logger} failed and was left out: {reason}.",
+    "accident.evaluation_failed": "No benchmark scores: {reason}. Training went on.",
 }

@@ -1,6 +1,20 @@
-"""The operation section's words in Chinese."""
+"""The words of the operation section and of the benchmarks in Chinese."""
 
 OPERATION = {
+    "benchmarks.title": "训练中的基准测试",
+    "benchmarks.note": "用各步当时的权重，按 lm-eval 的规则提问。竖条为标准误差，虚线为随机猜测；横轴与损失曲线相同。",
+    "benchmarks.unit": "%，{metric}",
+    "benchmarks.chance": "随机 {score}",
+    "benchmarks.caption": "各基准最近一次评测的得分与标准误差",
+    "column.benchmark": "基准",
+    "column.score": "得分",
+    "column.best_score": "最好",
+    "column.chance": "随机",
+    "column.questions": "题数",
+    "column.verdict": "95% 区间",
+    "verdict.above": "高于随机",
+    "verdict.not_above": "与随机猜测无法区分",
+    "verdict.below": "低于随机",
     "operation.title": "运行过程",
     "operation.spikes": "尖峰",
     "operation.skipped": "跳过的更新",
@@ -66,4 +80,5 @@ OPERATION = {
     "accident.straggler": "第 {rank} 号进程偏慢：前向时间是中位数的 {ratio_to_median} 倍。",
     "accident.budget_warning": "已用 {spent}，共 {amount} {unit}。",
     "accident.logger_failed": "{logger} 失败，已停用：{reason}。",
+    "accident.evaluation_failed": "没有基准得分：{reason}。训练继续。",
 }
