@@ -81,10 +81,11 @@ def do_runs(plan: Plan, todo: Sequence[PlannedRun], machine: Machine, asked: Ask
     if stopped:
         console.say(f"{stopped.name}: {WORDS[asked.lang]['again']}")
         return OF_A_SIGNAL + stopped
-    from megatron_recipe.lab.tables import print_result
+    if asked.only is None:
+        from megatron_recipe.lab.tables import print_result
 
-    print_result(result, asked.lang)
-    console.say(str(plan.folder / RESULT))
+        print_result(result, asked.lang)
+        console.say(str(plan.folder / RESULT))
     return SOME_FAILED if any(outcome_of(run.folder).state == "failed" for run in todo) else 0
 
 
@@ -125,15 +126,18 @@ class Progress:
 
     def __init__(self, plan: Plan, todo: Sequence[PlannedRun], lang: str) -> None:
         self.plan, self.words, self.lang = plan, WORDS[lang], lang
-        self.waiting = sum(outcome_of(run.folder).state != "finished" for run in todo)
-        self.all, self.done = self.waiting, 0
+        self.all = sum(outcome_of(run.folder).state != "finished" for run in todo)
+        self.done = 0
+        self.running: Sequence[PlannedRun] = ()
         self.began = self.looked = time.monotonic()
 
     def ended(self, run: PlannedRun, outcome: Outcome, seconds: float) -> None:
         """After each run."""
         result = write_result(self.plan, command_line())
         self.done += 1
-        left = (time.monotonic() - self.began) / self.done * (self.all - self.done)
+        # those that go on count by their steps: half of what was begun together would else look like half of all
+        share = self.done + sum(last_step(one) / one.config.train.steps for one in self.running if one is not run)
+        left = (time.monotonic() - self.began) / share * (self.all - share)
         console.say(
             self.words["ended"].format(
                 label=run.label,
@@ -142,7 +146,7 @@ class Progress:
                 seconds=seconds,
                 done=self.done,
                 runs=self.all,
-                left=self.words["left"].format(time=duration_text(left)) if left else "",
+                left=self.words["left"].format(time=duration_text(left)) if self.done < self.all else "",
             )
         )
 
@@ -157,6 +161,7 @@ class Progress:
 
     def look(self, running: Sequence[PlannedRun]) -> None:
         """A line about what runs, now and then."""
+        self.running = running
         if not running or time.monotonic() - self.looked < LOOK_SECONDS:
             return
         self.looked = time.monotonic()

@@ -31,13 +31,6 @@ class Machine:
     threads: int
     """Of a run on the CPU."""
 
-    @property
-    def words(self) -> str:
-        """For a line of the console."""
-        if self.hardware:
-            return f"{len(self.devices)} × {self.hardware.card}"
-        return f"the CPU, {self.at_once} at a time with {self.threads} threads each"
-
 
 def this_machine(gpus: int | None, jobs: int | None, runs: int) -> Machine:
     """What is here to run on.

@@ -54,6 +54,7 @@ def script_text(folder: Path) -> str:
 #SBATCH --job-name=lab-{place.name}
 #SBATCH --output={place / LOGS}/%a.out
 #SBATCH --open-mode=append
+#SBATCH --requeue
 #SBATCH --nodes=1
 #SBATCH --ntasks=1
 #SBATCH --signal=B:USR1@{SAVE_SECONDS}

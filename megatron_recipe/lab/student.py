@@ -5,10 +5,12 @@ continued fraction 26.5.8 by Lentz's method; the quantile is where bisection fin
 """
 
 import math
+from functools import cache
 
 TINY, PRECISION, MOST_TERMS = 1e-300, 1e-15, 10_000
 
 
+@cache
 def t_quantile(probability: float, degrees: float) -> float:
     """The t that is not exceeded with `probability`, which lies above 0.5.
 

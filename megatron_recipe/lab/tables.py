@@ -12,18 +12,24 @@ from megatron_recipe.lab.plan import Plan, flat
 from megatron_recipe.lab.wording import conclusion_text, duration_text, summary_text
 from megatron_recipe.lab.words import WORDS
 
+NARROW = 6
+
 
 def print_plan(plan: Plan, facts: list[DatasetFacts], machine: Machine, lang: str) -> None:
     """The settings, what they change, and what the runs may take."""
     words, console = WORDS[lang], Console()
     title = getattr(plan.comparison.title, lang) or plan.comparison.name
+    tokens = plan.comparison.tokens_per_run
+    place = words["on_gpus"] if machine.hardware else words["on_cpu"]
+    card = machine.hardware.card if machine.hardware else ""
+    where = place.format(at_once=machine.at_once, threads=machine.threads, card=card)
     console.print(
-        words["planned"].format(title=title, runs=len(plan.runs), machine=machine.words, folder=plan.folder),
+        words["planned"].format(title=title, runs=len(plan.runs), tokens=tokens, machine=where, folder=plan.folder),
         soft_wrap=True,
+        highlight=False,
     )
     table = Table()
-    columns = ("setting", "changes", "seeds", "steps", "tokens", "epochs", "time")
-    for name in columns:
+    for name in ("setting", "changes", "seeds", "steps", "epochs", "time"):
         table.add_column(words[name], justify="left" if name in ("setting", "changes") else "right")
     times = {run.number: _seconds(plan, run.number, facts, machine) for run in plan.runs}
     for setting in plan.comparison.settings:
@@ -34,7 +40,6 @@ def print_plan(plan: Plan, facts: list[DatasetFacts], machine: Machine, lang: st
             _changes(plan, runs[0].number),
             ", ".join(str(run.seed) for run in runs),
             f"{runs[0].config.train.steps:,}",
-            f"{plan.comparison.tokens_per_run:,}",
             f"{_epochs(plan, runs[0].number, facts):.1f}",
             duration_text(seconds) if seconds else "–",
         )
@@ -84,26 +89,30 @@ def _estimate(plan: Plan, seconds: list[float | None], machine: Machine, lang: s
 def print_result(result: dict[str, Any], lang: str) -> None:
     """The table of what was measured, and the conclusions."""
     words, console = WORDS[lang], Console()
-    table = Table(title=result["title"][lang] or result["name"])
-    table.add_column(words["setting"])
-    table.add_column(words["runs"], justify="right")
     measures = [
         name for name in result["measures"] if any(setting["summary"].get(name) for setting in result["settings"])
     ]
-    for name in measures:
-        table.add_column(_heading(name, result["measures"][name]["unit"], lang), justify="right")
+    rows = [[words["setting"], words["runs"], *(_heading(name, result, lang) for name in measures)]]
     for setting in result["settings"]:
         finished = sum(run["state"] == "finished" for run in setting["runs"])
         cells = [summary_text(setting["summary"].get(name)) for name in measures]
-        table.add_row(setting["label"], f"{finished}/{len(setting['runs'])}", *cells)
+        rows.append([setting["label"], f"{finished}/{len(setting['runs'])}", *cells])
+    if len(rows) <= NARROW:  # few settings and many measures: the measures go down the page
+        rows = [list(column) for column in zip(*rows, strict=True)]
+    table = Table(title=result["title"][lang] or result["name"])
+    for position, heading in enumerate(rows[0]):
+        table.add_column(heading, justify="right" if position else "left")
+    for row in rows[1:]:
+        table.add_row(*row)
     console.print(table)
     for conclusion in result["conclusions"]:
         console.print(conclusion_text(conclusion, lang), soft_wrap=True, highlight=False)
     console.print(words["confidence"].format(percent=100 * result["confidence"]), soft_wrap=True, highlight=False)
 
 
-def _heading(name: str, unit: str, lang: str) -> str:
-    """A measure's name; a named held-out set is called by its own."""
+def _heading(name: str, result: dict[str, Any], lang: str) -> str:
+    """A measure's name with its unit; a named held-out set is called by its own."""
     measure, _, of = name.partition("/")
+    unit = result["measures"][name]["unit"]
     word = f"{WORDS[lang][measure]} ({of})" if of else WORDS[lang][measure]
-    return f"{word}, {unit}" if unit and measure != "tokens_per_second" else word
+    return f"{word}, {unit}" if unit and measure not in ("tokens_per_second", "bits_per_byte") else word

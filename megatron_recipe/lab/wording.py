@@ -29,7 +29,9 @@ def joined(labels: list[str], words: Words) -> str:
 
 def rounded(value: float, uncertainty: float) -> str:
     """The value to the two leading digits of what is uncertain about it."""
-    decimals = max(0, 1 - math.floor(math.log10(uncertainty))) if uncertainty > 0 else 4
+    if not uncertainty:
+        return f"{value:,.5g}"
+    decimals = max(0, 1 - math.floor(math.log10(uncertainty)))
     return f"{value:,.{min(decimals, 6)}f}"
 
 

@@ -1,0 +1,88 @@
+"""Conclusions and their sentences: they say what the intervals say, in both languages."""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from megatron_recipe.lab.conclusions import conclude
+from megatron_recipe.lab.intervals import difference
+from megatron_recipe.lab.wording import conclusion_text, rounded, summary_text
+from megatron_recipe.lab.words import CHINESE, ENGLISH
+
+
+def conclusions(runs: dict[str, dict[int, float]], planned: int = 3) -> list[dict[str, Any]]:
+    pairs = list(itertools.combinations(runs, 2))
+    found = [(a, b, difference(runs[a], runs[b], 0.95, len(pairs))) for a, b in pairs]
+    means = {label: sum(values.values()) / len(values) for label, values in runs.items() if values}
+    return conclude(found, means, planned)
+
+
+def test_a_difference_is_said_with_its_interval_and_its_seeds() -> None:
+    runs = {"A": {1: 5.0, 2: 5.2, 3: 5.1}, "B": {1: 4.98, 2: 5.178, 3: 5.079}}
+    (found,) = conclusions(runs)
+    assert (found["kind"], found["better"], found["worse"], found["seeds"]) == ("better", "B", "A", 3)
+    assert found["difference"] == pytest.approx(0.021)
+    assert conclusion_text(found, "en") == ("B is better than A by 0.0210 ± 0.0025 nats validation loss (3 seeds)")
+    assert conclusion_text(found, "zh") == "B 优于 A：验证损失低 0.0210 ± 0.0025 奈特（3 个种子）"
+
+
+def test_no_difference_is_said_once_for_all_that_are_alike() -> None:
+    runs = {"A": {1: 5.0, 2: 5.2, 3: 5.1}, "B": {1: 5.1, 2: 5.1, 3: 5.1}, "C": {1: 5.2, 2: 5.0, 3: 5.15}}
+    (found,) = conclusions(runs)
+    assert (found["kind"], found["labels"]) == ("no_difference", ["A", "B", "C"])
+    assert conclusion_text(found, "en").startswith("no difference shown between A, B and C: validation loss within ± ")
+    assert conclusion_text(found, "zh").startswith("A、B 与 C 之间未显示差异：验证损失相差在 ± ")
+
+
+def test_what_differs_and_what_does_not_are_said_apart() -> None:
+    base = {1: 5.0, 2: 5.2, 3: 5.1}
+    runs = {
+        "A": base,
+        "B": {seed: value + 0.001 * (-1) ** seed for seed, value in base.items()},
+        "C": {seed: value + 1 + 0.001 * seed for seed, value in base.items()},
+    }
+    found = conclusions(runs)
+    assert [one["kind"] for one in found] == ["better", "better", "no_difference"]
+    assert {(one["better"], one["worse"]) for one in found[:2]} == {("A", "C"), ("B", "C")}
+    assert found[2]["labels"] == ["A", "B"]
+
+
+def test_of_many_settings_the_best_is_set_against_each_other_one() -> None:
+    runs = {
+        label: {1: level + 0.001, 2: level + 0.002, 3: level + 0.0035}
+        for label, level in zip("ABCDE", range(5), strict=True)
+    }
+    found = conclusions(runs)
+    assert [(one["better"], one["worse"]) for one in found] == [("A", other) for other in "BCDE"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "planned", "why", "text"),
+    [
+        ({"A": {1: 5.0}, "B": {1: 4.0}}, 1, "one_seed", "not measured: one seed has no spread"),
+        ({"A": {1: 5.0, 2: 5.1}, "B": {1: 4.0}}, 3, "too_few_runs", "not measured: too few runs of A and B ended"),
+        ({"A": {}, "B": {}}, 3, "no_held_out_loss", "not measured: no held-out loss"),
+    ],
+)
+def test_what_was_not_measured_is_said(runs: dict[str, dict[int, float]], planned: int, why: str, text: str) -> None:
+    (found,) = conclusions(runs, planned)
+    assert (found["kind"], found["why"]) == ("not_measured", why)
+    assert conclusion_text(found, "en").startswith(text)
+    assert conclusion_text(found, "zh").startswith("未测得")
+
+
+def test_both_languages_have_the_same_words_and_places() -> None:
+    def places(text: str) -> set[str]:
+        return {part.partition("}")[0].partition(":")[0] for part in text.split("{")[1:]}
+
+    assert ENGLISH.keys() == CHINESE.keys()
+    assert {key for key in ENGLISH if places(ENGLISH[key]) != places(CHINESE[key])} == set()
+
+
+def test_numbers_are_as_exact_as_they_are_known() -> None:
+    assert [rounded(0.021345, half) for half in (0.006, 0.06, 0.00061)] == ["0.0213", "0.021", "0.02134"]
+    assert rounded(12345.6, 230.0) == "12,346"
+    assert summary_text({"mean": 5.1234, "low": 5.0, "high": 5.2468, "count": 3}) == "5.12 ± 0.12"
+    assert summary_text({"mean": 5.1234, "low": None, "high": None, "count": 1}) == "5.123"
+    assert summary_text(None) == "–"
