@@ -124,9 +124,12 @@ def compute(reference: Reference) -> None:
     from checkpoints_tools.megatron_checkpoint import checkpoint_facts, model_config
 
     facts = checkpoint_facts(reference.checkpoint)  # before Megatron's import, which takes seconds
-    from megatron_recipe import parallel
-    from megatron_recipe.model import build_gpt
+    from megatron_recipe.light_imports import light_imports
     from megatron_recipe.recipes import load_config
+
+    with light_imports():
+        from megatron_recipe import parallel
+        from megatron_recipe.model import build_gpt
 
     precision = "fp32" if reference.arithmetic == torch.float32 else "bf16"
     config = load_config("gpt_tiny_cpu", (f"precision.dtype={precision}",)).model_copy(

@@ -78,8 +78,8 @@ def install() -> None:
         )
     if torch.cuda.current_device is _current_device:
         return
-    # first: torch's compiler, which Megatron imports, lists torch.cuda's functions and refuses to list one twice
-    import megatron.core  # noqa: F401
+    # first: torch's compiler, which every optimizer imports, lists torch.cuda's functions and refuses to list one twice
+    from torch import _dynamo  # noqa: F401
 
     generator = torch.default_generator
     replacements: dict[str, Any] = {

@@ -94,7 +94,10 @@ def _data_step(stage: Callable[[DataRecipe], Any]) -> Callable[[Demo], str]:
 
 def train_step(demo: Demo) -> str:
     """Train, or continue; the run folder remembers how far it came."""
-    from megatron_recipe.train import train
+    from megatron_recipe.light_imports import light_imports
+
+    with light_imports():
+        from megatron_recipe.train import train
 
     stop = train(demo.config, demo.run_dir)
     if stop.signal:

@@ -41,8 +41,11 @@ def train_command(
         say_plan(config, facts, folder)
         return 0
     from megatron_recipe.clouds.shut_down import check_shut_down, shut_down_after_run
+    from megatron_recipe.light_imports import light_imports
     from megatron_recipe.sync_background import check_sync
-    from megatron_recipe.train import Start, train
+
+    with light_imports():
+        from megatron_recipe.train import Start, train
 
     check_shut_down(config.budget)
     check_sync(config.checkpoint)
