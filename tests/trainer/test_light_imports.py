@@ -1,4 +1,4 @@
-"""Imports without what a run has no use for: afterwards everything is where it was, and nothing is left out on a GPU."""
+"""Imports without what a run has no use for: afterwards all is where it was, and nothing is left out on a GPU."""
 
 import gc
 import importlib
