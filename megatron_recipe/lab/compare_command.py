@@ -19,9 +19,10 @@ from megatron_recipe.lab.measures import HELD_OUT
 from megatron_recipe.lab.options import comparison_of
 from megatron_recipe.lab.plan import Plan, PlannedRun, check_plan, make_plan
 from megatron_recipe.lab.resolved import resolved
-from megatron_recipe.lab.result import PLAN, RESULT, write_result
+from megatron_recipe.lab.result import PLAN, write_result
 from megatron_recipe.lab.run_states import Outcome, outcome_of
 from megatron_recipe.lab.runner import run_all
+from megatron_recipe.lab.slurm import running_job, submit
 from megatron_recipe.lab.starters import Starter, commands, forking
 from megatron_recipe.lab.wording import duration_text
 from megatron_recipe.lab.words import WORDS
@@ -52,6 +53,8 @@ def compare_command(asked: Asked) -> int:
         return submit_to_slurm(plan, asked)
     if asked.only is not None:
         return do_runs(plan, todo, machine, asked)
+    if job := running_job(folder):
+        raise ConfigError(f"{folder}: Slurm's job {job} does these runs; wait for it, or end it with scancel {job}")
     busy = f"{folder}: process {{holder}} runs this comparison; wait for it, or name another --out"
     with held_alone(folder / ".lock", busy):
         write_plan(plan)
@@ -85,7 +88,7 @@ def do_runs(plan: Plan, todo: Sequence[PlannedRun], machine: Machine, asked: Ask
         from megatron_recipe.lab.tables import print_result
 
         print_result(result, asked.lang)
-        console.say(str(plan.folder / RESULT))
+        console.say(WORDS[asked.lang]["page"].format(folder=shlex.quote(str(plan.folder))))
     return SOME_FAILED if any(outcome_of(run.folder).state == "failed" for run in todo) else 0
 
 
@@ -103,8 +106,6 @@ def with_share_of_price(run: PlannedRun, at_once: int) -> PlannedRun:
 
 def submit_to_slurm(plan: Plan, asked: Asked) -> int:
     """Submit what is not finished as an array, or say how far it is; returns the exit code."""
-    from megatron_recipe.lab.slurm import running_job, submit
-
     write_plan(plan)
     result = write_result(plan, command_line())
     states = [outcome_of(run.folder).state for run in plan.runs]

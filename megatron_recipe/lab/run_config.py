@@ -19,12 +19,14 @@ DEFAULTS: dict[str, Any] = {
     "checkpoint.keep_last": 1,
     "checkpoint.keep_best": False,
     "logging.tensorboard": False,
+    "budget.at_end": "nothing",  # the first run to end would shut the machine down
     "messages.webhook": "off",  # nobody wants to be called by each of nine runs
 }
 SET_BY_THE_LAB = {
     "train.steps": "--tokens",
     "train.stop_at_step": "--tokens",
     "budget.amount": "--tokens",
+    "budget.at_end": "launch run for a machine that is to be shut down: the first run to end would do it",
     "train.seed": "--seeds",
     "data.seed": "--seeds",
 }
@@ -40,16 +42,18 @@ def load_setting(comparison: Comparison, setting: Setting) -> Config:
     Raises:
         ConfigError: named by the setting's label.
     """
-    overrides = {**DEFAULTS, **comparison.overrides, **setting.overrides}
+    given = {**comparison.overrides, **setting.overrides}
     for name, option in SET_BY_THE_LAB.items():
-        if name in overrides:
+        if name in given:
             raise ConfigError(
-                f"setting {setting.label!r}: {name}={overrides[name]}: a comparison sets it itself, the same for all; "
+                f"setting {setting.label!r}: {name}={given[name]}: a comparison sets it itself, the same for all; "
                 f"use {option}"
             )
     with naming(setting.label):
         # JSON is YAML, which `load_config` reads values as
-        return load_config(comparison.recipe, tuple(f"{name}={json.dumps(value)}" for name, value in overrides.items()))
+        return load_config(
+            comparison.recipe, tuple(f"{name}={json.dumps(value)}" for name, value in {**DEFAULTS, **given}.items())
+        )
 
 
 def run_config(comparison: Comparison, setting: Setting, seed: int) -> Config:

@@ -39,6 +39,7 @@ ENGLISH = {
     "running": "running: {runs}",
     "step": "{label} seed {seed}, step {step}/{steps}",
     "again": "the same command goes on",
+    "page": "the page: megatron-recipe report {folder}",
 }
 CHINESE = {
     "setting": "设置",
@@ -79,5 +80,6 @@ CHINESE = {
     "running": "进行中：{runs}",
     "step": "{label} 种子 {seed}，第 {step}/{steps} 步",
     "again": "再次运行同一命令即可继续",
+    "page": "报告页：megatron-recipe report {folder} --lang zh",
 }
 WORDS = {"en": ENGLISH, "zh": CHINESE}

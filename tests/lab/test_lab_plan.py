@@ -113,6 +113,7 @@ def test_settings_may_have_seeds_of_their_own(tmp_path: Path) -> None:
         ("learning_rat", {}, "unknown comparison"),
         ("learning_rate", {"overrides": ("train.steps=5",)}, "use --tokens"),
         ("learning_rate", {"overrides": ("data.seed=5",)}, "use --seeds"),
+        ("learning_rate", {"overrides": ("budget.at_end=terminate",)}, "use launch run for a machine"),
         ("learning_rate", {"overrides": ("schedule.min_learning_rte=0",)}, "setting '1e-4'.*did you mean"),
         ("learning_rate", {"seeds": "1,x"}, "whole numbers"),
         ("learning_rate", {"seeds": "1,1"}, "seed stands twice"),

@@ -1,0 +1,122 @@
+"""Where runs go on a machine: GPUs that an nvidia-smi of the test lists, or cores; and how they are started there."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from comparison_plans import plan_of
+
+from megatron_recipe.doctor import gpu
+from megatron_recipe.errors import ConfigError
+from megatron_recipe.lab import starters
+from megatron_recipe.lab.machine import run_seconds, this_machine
+from megatron_recipe.lab.starters import commands
+from megatron_recipe.recipes import load_config
+
+FOUR_H100S = "NVIDIA H100 80GB HBM3, 81559, 9.0\n" * 4
+TOKENS = 10**9
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "answer_of", lambda *command: FOUR_H100S)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "answer_of", lambda *command: "")
+
+
+@pytest.mark.usefixtures("gpus")
+def test_each_gpu_takes_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = this_machine(None, None, 9)
+    assert (found.devices, found.at_once) == (["0", "1", "2", "3"], 4)
+    assert found.hardware is not None and found.hardware.name == "h100_80"
+    assert this_machine(2, None, 9).devices == ["0", "1"]
+    assert this_machine(None, None, 3).at_once == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    assert this_machine(None, None, 9).devices == ["3", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert this_machine(None, None, 9).devices == []
+
+
+@pytest.mark.usefixtures("gpus")
+def test_what_the_gpus_cannot_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--gpus 5: 4 are visible here"):
+        this_machine(5, None, 9)
+    with pytest.raises(ConfigError, match=r"--jobs 2: a GPU takes one run"):
+        this_machine(None, 2, 9)
+    assert this_machine(0, 2, 9).hardware is None
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_cores_are_shared_among_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
+    shares = {jobs: this_machine(None, jobs, 20) for jobs in (None, 2, 3, 16)}
+    assert {jobs: (one.at_once, one.threads) for jobs, one in shares.items()} == {
+        None: (8, 1),
+        2: (2, 4),
+        3: (3, 2),
+        16: (16, 1),
+    }
+    assert (this_machine(None, None, 1).at_once, this_machine(None, None, 1).threads) == (1, 8)
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4")
+    assert this_machine(None, None, 1).threads == 4
+
+
+@pytest.mark.usefixtures("gpus")
+def test_time_is_estimated_from_what_the_card_was_measured_at() -> None:
+    config = load_config("gpt_1b")
+    seconds = run_seconds(config, 32_000, TOKENS, this_machine(None, None, 9))
+    assert seconds is not None
+    assert TOKENS / 90_000 < seconds < TOKENS / 60_000  # measured on an H100: 76,000 tokens/s
+
+
+def test_a_run_on_a_gpu_is_a_command_that_sees_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$CUDA_VISIBLE_DEVICES" "$@"\necho error: no >&2\nexit 2\n', encoding="utf-8")
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(starters.sys, "executable", str(python))
+    run = plan_of("learning_rate", tmp_path).runs[0]
+    process = commands(["GPU-a", "GPU-b"])(run.config, run.folder, 1)
+    assert os.getpgid(process.pid) != os.getpgid(0)  # type: ignore[attr-defined]
+    while process.poll() is None:
+        time.sleep(0.01)
+    assert process.poll() == 2
+    first, second = (run.folder / "log.txt").read_text(encoding="utf-8").splitlines()
+    asked = run.folder / "asked.yaml"
+    assert first == f"GPU-b -m megatron_recipe.cli train --config {asked} --run-dir {run.folder}"
+    assert second == "error: no"
+    assert load_config(str(asked)) == run.config
+
+
+def test_a_command_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
+    program = (
+        "import os, sys, time; from pathlib import Path; from megatron_recipe.lab import starters;"
+        "from megatron_recipe.recipes import load_config; starters.sys.executable = sys.argv[1];"
+        "process = starters.commands(['0'])(load_config('gpt_tiny_cpu'), Path(sys.argv[2]), 0);"
+        "print(process.pid, flush=True); time.sleep(60)"
+    )
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    sleeper.chmod(0o755)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(sleeper), str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert Path(f"/proc/{child}").exists()
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{child}").exists()
