@@ -10,10 +10,14 @@ from megatron_recipe.gpu_monitor import GpuMonitor, gpu_of, gpu_summary
 from megatron_recipe.hang_watch import HangWatch
 from megatron_recipe.host_monitor import HostMonitor, TimedIterator
 from megatron_recipe.messages import Messenger
+from megatron_recipe.model_readings import ModelReadings
+from megatron_recipe.model_summary import model_summary
 from megatron_recipe.parallel import Ranks, stage_number
 from megatron_recipe.profile_trace import StepProfiler
 from megatron_recipe.rank_readings import gather_readings, values_of
+from megatron_recipe.step_statistics import StepStatistics
 from megatron_recipe.stragglers import ForwardTimer, StragglerWatch
+from megatron_recipe.train_step import StepResult
 
 HOST_FIELDS = ("host_", "process_", "disk_", "shared_")
 
@@ -29,6 +33,10 @@ class Observation:
         self.host = HostMonitor(run_dir)
         self.forward = ForwardTimer(ranks.device)
         self.stragglers = StragglerWatch()
+        self.model = ModelReadings(config.logging.model_readings, config.optimizer.clip_grad_norm)
+        self.steps = StepStatistics()
+        self.grad_norm = 0.0
+        """Of the last step, before clipping."""
         self.messenger = Messenger(config.messages, run_dir.absolute().name) if ranks.is_first else None
         self.batches: TimedIterator[Any] | None = None
         self.joules_before: float | None = None
@@ -38,11 +46,13 @@ class Observation:
         self.batches = TimedIterator(batches)
         return self.batches
 
-    def step_is_done(self, step: int) -> bool:
+    def step_is_done(self, step: int, result: StepResult) -> bool:
         """Call after every step: the process lives, and the step may be one of a profile.
 
         Returns whether a profile was begun or written, which takes seconds that are no training.
         """
+        self.steps.add(step, result.loss, result.grad_norm, is_updated=result.updated)
+        self.grad_norm = result.grad_norm
         self.hang.beat()
         if self.messenger:
             self.messenger.beat()
@@ -57,6 +67,7 @@ class Observation:
             "forward_seconds": self.forward.take_seconds(),
             "stage": stage_number(),
             "data_wait_seconds": waited,
+            "model": self.model.take(self.grad_norm),
         }
         readings = gather_readings(local)
         if not readings:
@@ -66,6 +77,8 @@ class Observation:
             **gpu_summary(readings),
             **{name: value for name, value in readings[0].items() if name.startswith(HOST_FIELDS)},
             **self.stragglers.read(readings),
+            **self.steps.take(self.config.optimizer.clip_grad_norm),
+            **model_summary(readings),
             "data_wait_seconds": max(waits),
             "data_wait_share": max(waits) / max(seconds, 1e-9),
         }

@@ -96,8 +96,12 @@ def loop(run: Run, stop: StopRequest) -> None:
             began, before = time.monotonic(), state.step
             spent = share if run.clock else None
             forward = run.observation.forward.timed(forward_step)
-            result = train_step(run.training, batches, forward, run.guard, run.skips.ranges, config, run.ranks, spent)
-            profiled = run.observation.step_is_done(state.step)
+            is_recorded = is_due(state.step + 1, config.train.log_every_steps, last)
+            with run.observation.model.of_step(run.training.model, run.training.optimizer, is_recorded):
+                result = train_step(
+                    run.training, batches, forward, run.guard, run.skips.ranges, config, run.ranks, spent
+                )
+            profiled = run.observation.step_is_done(state.step, result)
             step_seconds += (time.monotonic() - began - step_seconds) * (SMOOTHING if step_seconds else 1.0)
             if result.verdict.action != "go" or not result.updated:
                 batches = heed(run, result, batches)

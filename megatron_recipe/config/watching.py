@@ -21,6 +21,9 @@ class LoggingConfig(Section):
     """SwanLab, as W&B; `local` writes below the run folder. The key is read from SWANLAB_API_KEY."""
     gpu_readings: bool = True
     """NVML readings of each rank's GPU in the records: utilisation, memory, power, temperature, clocks, ECC."""
+    model_readings: bool = True
+    """Readings of the model in the records: norms of gradients and weights, size of the updates, activations, attention
+    logits. `diagnose` needs them; training does not notice."""
     histograms_every_steps: int = Field(default=0, ge=0)
     """Steps between histograms of weights and gradients in TensorBoard; 0 is off."""
     profile_first_step: int = Field(default=0, ge=0)
