@@ -99,6 +99,11 @@ def report_command(
     if not retrospective and (comparisons or price):
         given = f"--comparison {comparisons[0]}" if comparisons else f"--price {price}"
         raise ConfigError(f"{given} is for the retrospective only; add --retrospective")
+    if folder.is_dir() and not (folder / "config.yaml").is_file() and not is_comparison(folder):
+        raise DataError(
+            f"{folder} is neither a run (no config.yaml) nor a comparison (no comparison.json); name a folder made by "
+            "`megatron-recipe train` or `megatron-recipe lab compare`"
+        )
     if is_comparison(folder):
         if retrospective:
             raise ConfigError(
@@ -129,11 +134,6 @@ def _said(path: Path) -> None:
 def _say_run(folder: Path) -> None:
     from megatron_recipe.report.run_files import read_run
 
-    if folder.is_dir() and not (folder / "config.yaml").is_file():
-        raise DataError(
-            f"{folder} is neither a run (no config.yaml) nor a comparison (no comparison.json); name a folder made by "
-            "`megatron-recipe train` or `megatron-recipe lab compare`"
-        )
     for part, found in read_run(folder).contents().items():
         say(f"{part}: {found}")
 

@@ -85,7 +85,7 @@ def operation_section(run: Run) -> Operation:
     rows = checkpoint_rows(run)
     shown = [row for index, row in enumerate(rows) if row.state != "deleted" or index >= len(rows) - MAX_CHECKPOINTS]
     timeline, unit = _timeline(run.events)
-    up, wall = _lifetime(run.spending)
+    up, wall = lifetime(run.spending)
     return Operation(
         accidents=accidents[-MAX_ACCIDENTS:],
         older_accidents=max(len(accidents) - MAX_ACCIDENTS, 0),
@@ -98,7 +98,7 @@ def operation_section(run: Run) -> Operation:
         wall_seconds=wall,
         checkpoints=shown,
         older_checkpoints=len(rows) - len(shown),
-        cost=_cost(run),
+        cost=cost_of(run),
     )
 
 
@@ -209,7 +209,7 @@ def _unix_time(text: Any) -> float | None:
         return None
 
 
-def _lifetime(spending: list[Record]) -> tuple[float | None, float | None]:
+def lifetime(spending: list[Record]) -> tuple[float | None, float | None]:
     """Seconds that instances of the run lived, and from the beginning of the first to the end of the last."""
     spans = [
         (began, one["seconds"])
@@ -221,7 +221,8 @@ def _lifetime(spending: list[Record]) -> tuple[float | None, float | None]:
     return sum(seconds for _, seconds in spans), max(b + s for b, s in spans) - min(b for b, _ in spans)
 
 
-def _cost(run: Run) -> Cost:
+def cost_of(run: Run) -> Cost:
+    """What the run took, as far as its records say."""
     budget = run.config.get("budget") or {}
     last = run.train[-1] if run.train else {}
     tokens, currency = last.get("tokens"), str(budget.get("currency") or "cny")

@@ -9,7 +9,7 @@ from megatron_recipe.report.comparison import conclusions, question
 from megatron_recipe.report.comparison_file import COMPARISON, Comparison
 from megatron_recipe.report.document import Author, Block, Bullets, Cell, Document, Facts, Paragraph, Section, Table
 from megatron_recipe.report.formats import decimal, fact, integer, money, ratio, visible, when
-from megatron_recipe.report.operation import Operation, operation_section
+from megatron_recipe.report.operation import Cost, cost_of, lifetime
 from megatron_recipe.report.problems import Problem, problems_of, shortened
 from megatron_recipe.report.retrospective_facts import basic_facts, data_table, scores_table
 from megatron_recipe.report.retrospective_points import lessons, points
@@ -40,15 +40,18 @@ class Findings:
     """What was computed from a story, for all sections."""
 
     summary: Summary
-    operation: Operation
     bill: Bill
+    cost: Cost
+    wall_seconds: float | None
+    """From the beginning of the first instance to the end of the last."""
     problems: list[Problem]
 
 
 def retrospective_document(story: Story, lang: str, page_file: str, written: str) -> Document:
     """The whole retrospective. `written`: the time now, ISO 8601."""
     words, run = Words(lang), story.run
-    found = Findings(summarise(run), operation_section(run), bill_of(run, story.price), problems_of(run, words))
+    bill, (_, wall) = bill_of(run, story.price), lifetime(run.spending)
+    found = Findings(summarise(run), bill, cost_of(run), wall, problems_of(run, words))
     parts: dict[str, list[Block]] = {
         "scorecard": _scorecard(story, found, words),
         "facts": [basic_facts(run, found.summary, words), *data_table(run, words), *scores_table(run, words)],
@@ -98,7 +101,7 @@ def _scorecard(story: Story, found: Findings, words: Words) -> list[Block]:
 
 
 def _cost(story: Story, found: Findings, words: Words) -> list[Block]:
-    bill, cost = found.bill, found.operation.cost
+    bill, cost = found.bill, found.cost
     currency, tokens = bill.currency or "", found.summary.tokens
     amount = None if bill.amount is None else money(bill.amount, currency)
     why = words(f"bill.{bill.missing}") if bill.missing else words("bill.given") if bill.is_given else ""
@@ -115,7 +118,7 @@ def _cost(story: Story, found: Findings, words: Words) -> list[Block]:
         ("hourly", Cell(hourly)),
         ("per_billion", Cell(per_billion)),
         ("running", Cell(words.duration(bill.seconds))),
-        ("wall", Cell(words.duration(found.operation.wall_seconds))),
+        ("wall", Cell(words.duration(found.wall_seconds))),
         ("instances", Cell(integer(len(story.run.spending)) if story.run.spending else None)),
         ("energy", Cell(energy, note=per_token)),
     ]
@@ -177,7 +180,8 @@ def _findings(story: Story, words: Words) -> list[Block]:
 
 
 def _otherwise(story: Story, found: Findings, words: Words) -> list[Block]:
-    measured = lessons(story.run, found.summary, found.operation, found.problems, words)
+    idle = None if found.wall_seconds is None else max(found.wall_seconds - (found.bill.seconds or 0.0), 0.0)
+    measured = lessons(story.run, found.summary, idle, found.problems, words)
     blocks: list[Block] = [Paragraph(words("otherwise.measured")), Bullets(tuple(measured))] if measured else []
     return [*(blocks or [Paragraph(words("otherwise.none"), "missing")]), _author(story, "otherwise", words)]
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from megatron_recipe.report.bill import Bill
 from megatron_recipe.report.formats import decimal, fact, integer, money, percent, ratio, short
-from megatron_recipe.report.operation import Operation
 from megatron_recipe.report.problems import Problem
 from megatron_recipe.report.run_files import Run
 from megatron_recipe.report.series import series
@@ -19,14 +18,17 @@ COMPUTE_OPTIMAL = 20
 """Tokens per parameter (Hoffmann et al., 2022, table 3)."""
 
 
-def lessons(run: Run, summary: Summary, operation: Operation, problems: list[Problem], words: Words) -> list[str]:
-    """Measured facts that bear on what to do otherwise; no advice is made of them."""
+def lessons(run: Run, summary: Summary, idle_seconds: float | None, problems: list[Problem], words: Words) -> list[str]:
+    """Measured facts that bear on what to do otherwise; no advice is made of them.
+
+    Args:
+        idle_seconds: between the instances of the run; None where it is not known.
+    """
     said = []
     if summary.tokens_per_parameter is not None:
         said.append(words("lesson.tokens", ratio=ratio(summary.tokens_per_parameter), optimal=COMPUTE_OPTIMAL))
-    if operation.up_seconds is not None and operation.wall_seconds:
-        idle = max(operation.wall_seconds - operation.up_seconds, 0.0)
-        said.append(words("lesson.idle", idle=words.duration(idle), wall=words.duration(operation.wall_seconds)))
+    if idle_seconds:
+        said.append(words("lesson.idle", idle=words.duration(idle_seconds)))
     if run.train:
         said.append(words("lesson.redone", records=integer(summary.redone_records), all=integer(len(run.train))))
     blocked = [event["blocked_seconds"] for event in run.events if is_number(event.get("blocked_seconds"))]

@@ -53,8 +53,8 @@ COMPARISON = {
     "comparison.differences.cut": "Drawn are {shown} of {pairs} pairs, the shown and the largest first; the table "
     "has all.",
     "comparison.differences.others": "Differences in the other measures",
-    "comparison.no_pairs": "No difference could be computed: it takes two settings with a finished run of the same "
-    "seed.",
+    "comparison.no_pairs": "No difference with an interval could be computed: that takes two settings with finished "
+    "runs of two seeds or more.",
     "comparison.pair": "Pair",
     "comparison.measure": "Measure",
     "comparison.column.difference": "Difference",

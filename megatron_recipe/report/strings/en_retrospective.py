@@ -107,7 +107,7 @@ RETROSPECTIVE = {
     "otherwise.none": "The run has no records from which anything could be said.",
     "lesson.tokens": "It saw {ratio} tokens per parameter; about {optimal} make the best use of the computation "
     "(Hoffmann et al., 2022).",
-    "lesson.idle": "Of {wall} from the first start to the last end, {idle} passed without training.",
+    "lesson.idle": "From the first start to the last end, {idle} passed without training.",
     "lesson.redone": "{records} records were logged again after a resume or a rollback, beside the {all} that count.",
     "lesson.blocked": "{saves} saves of checkpoints held training up for {time} together.",
     "lesson.data_wait": "Waiting for data took {share} of a step (medians).",

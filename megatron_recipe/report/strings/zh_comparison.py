@@ -46,7 +46,7 @@ COMPARISON = {
     "comparison.differences.unpaired": "有的设置没有共同的种子：比较的是它们的平均。",
     "comparison.differences.cut": "{pairs} 对中画出 {shown} 对，先画已显示的和最大的；表中列出全部。",
     "comparison.differences.others": "其他指标上的差别",
-    "comparison.no_pairs": "还算不出差别：需要两组设置各有一次相同种子的已完成运行。",
+    "comparison.no_pairs": "还算不出带区间的差别：需要两组设置各有两个或更多种子的已完成运行。",
     "comparison.pair": "设置对",
     "comparison.measure": "指标",
     "comparison.column.difference": "差",
