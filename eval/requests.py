@@ -80,8 +80,8 @@ class Encoder(TemplateLM):
         for texts, context, continuation in requests:
             if len(continuation) > self.max_length:
                 raise DataError(
-                    f"the answer {texts[1]!r} has {len(continuation)} tokens, more than the "
-                    f"model.sequence_length_tokens={self.max_length} that the model reads at once"
+                    f"the answer {texts[1][:60]!r}… has {len(continuation)} tokens, more than the model reads at once, "
+                    f"model.sequence_length_tokens={self.max_length}; leave this benchmark out or ask fewer questions"
                 )
             # a context that is too long loses its beginning
             tokens = (context + continuation)[-(self.max_length + 1) :]
@@ -166,8 +166,10 @@ def build_questions(
         for benchmark, data in zip(chosen, find_data(list(chosen), data_dir).values(), strict=True):
             try:
                 found.append(Questions(benchmark, built_tasks(benchmark, data, limit), encoder))
+            except DataError as error:
+                raise DataError(f"{benchmark.name}: {error}") from error
             except Exception as error:  # lm-eval's tasks raise whatever a strange row makes them raise
-                reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error}"
                 raise DataError(
                     f"{benchmark.name}: the questions in {data.folder} cannot be asked ({reason}); "
                     "leave this benchmark out, or fetch its files again with `megatron-recipe eval download`"

@@ -9,7 +9,7 @@ from eval.suites import named
 from megatron_recipe.config import Config
 from megatron_recipe.errors import RecipeError
 
-OFF = "or set evaluation.every_steps=0"
+OFF = "; or set evaluation.every_steps=0"
 
 
 def evaluation_problems(config: Config) -> Iterator[str]:
@@ -20,15 +20,15 @@ def evaluation_problems(config: Config) -> Iterator[str]:
     try:
         find_data(named(evaluation.tasks, "evaluation.tasks"), Path(evaluation.data_dir))
     except RecipeError as error:
-        yield from (f"{line}, {OFF}" for line in str(error).splitlines())
+        yield from (f"{line}{OFF}" for line in str(error).splitlines())
     if find_spec("lm_eval") is None:
         yield (
             f"evaluation.every_steps={evaluation.every_steps} needs lm-eval, which is not installed; "
-            f"run {INSTALLING}, {OFF}"
+            f"run {INSTALLING}{OFF}"
         )
     if layout.virtual_stages > 1 or layout.context > 1:
         yield (
             f"evaluation.every_steps={evaluation.every_steps} does not go with parallel.virtual_stages="
             f"{layout.virtual_stages} and parallel.context={layout.context}: one sequence at a time is neither "
-            f"interleaved nor split; set both to 1, {OFF}"
+            f"interleaved nor split; set both to 1{OFF}"
         )

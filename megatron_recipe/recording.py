@@ -17,7 +17,7 @@ from megatron_recipe.precision import loss_scale
 from megatron_recipe.sync_background import Copied
 from megatron_recipe.train_step import StepResult
 from megatron_recipe.training_run import Run
-from megatron_recipe.validate_loss import validation_loss
+from megatron_recipe.validate_loss import HeldOutSet, validation_losses
 
 
 def record_step(run: Run, result: StepResult, speed: metrics.Speedometer) -> str:
@@ -74,23 +74,29 @@ def validate(run: Run) -> bool:
     state, began = run.state, time.monotonic()
     for held_out in run.held_out:
         with run.observation.long_work(), parameters_in_place(run.training.model):
-            loss = validation_loss(run.training.model, held_out, run.config, run.ranks)
-        run.last_validation[held_out.name] = loss
-        record = metrics.loss_record(loss, held_out.bytes_per_token)
+            losses = validation_losses(run.training.model, held_out, run.config, run.ranks)
         run.mark_time()
-        if run.log:
-            run.log.metric(held_out.name, {**metrics.position(state), **record})
-        label = held_out.name.replace("validation/", "").replace("validation", "held-out")
-        run.say(
-            f"step {state.step}: {label} loss {loss:.4f}, perplexity {record['perplexity']:.1f}, "
-            f"{record['bits_per_byte']:.3f} bits per byte"
-        )
+        for measured, loss in losses:
+            record_validation(run, measured, loss)
     run.validated_step, run.validation_seconds = state.step, time.monotonic() - began
     own = run.last_validation.get("validation")
     if not improves(own, state.best_loss):
         return False
     state.best_loss = own
     return True
+
+
+def record_validation(run: Run, held_out: HeldOutSet, loss: float) -> None:
+    """Write down the loss of one held-out set, or of a part of one."""
+    run.last_validation[held_out.name] = loss
+    record = metrics.loss_record(loss, held_out.bytes_per_token)
+    if run.log:
+        run.log.metric(held_out.name, {**metrics.position(run.state), **record})
+    label = held_out.name.replace("validation/", "", 1) if "/" in held_out.name else "held-out"
+    run.say(
+        f"step {run.state.step}: {label} loss {loss:.4f}, perplexity {record['perplexity']:.1f}, "
+        f"{record['bits_per_byte']:.3f} bits per byte"
+    )
 
 
 def evaluate(run: Run, should_stop: Callable[[], bool]) -> None:

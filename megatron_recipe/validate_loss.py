@@ -1,7 +1,7 @@
 """Held-out loss during training: the sets it is measured on, always the same samples of each, and the measure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class HeldOutSet(Dataset[Sample]):
     places: list[Place]
     bytes_per_token: float
     """UTF-8 bytes of text for each token, over these samples' corpora: turns nats per token into bits per byte."""
+    parts: tuple["HeldOutSet", ...] = ()
+    """The same samples by the dataset they come from, where that is more than one."""
 
     @property
     def samples(self) -> int:
@@ -49,15 +51,37 @@ class HeldOutSet(Dataset[Sample]):
 def held_out_sets(config: Config, cache: Path) -> list[HeldOutSet]:
     """The mix's own set and those of `data.validation_sets`: `train.validation_samples` of each, or what it holds.
 
-    The mix's own has the weights of the first phase, so that the measure stays the same over all phases. Empty where
+    The mix's own has the weights of the first phase, so that the measure stays the same over all phases; where the mix
+    has several datasets, it has a part for each. Empty where
     `train.validation_samples` is 0. `cache` is the run's folder of index files.
     """
     if not config.train.validation_samples:
         return []
     named = [(f"validation/{entry.name}", [DatasetWeight(path=entry.path)]) for entry in config.data.validation_sets]
+    own = _held_out("validation", config.data.datasets, config, cache)
     return [
-        _held_out(name, datasets, config, cache) for name, datasets in [("validation", config.data.datasets), *named]
+        replace(own, parts=_parts(own, part_names(config))),
+        *(_held_out(name, datasets, config, cache) for name, datasets in named),
     ]
+
+
+def part_names(config: Config) -> list[str]:
+    """What the mix's datasets are called in records: by their folders, and in full where that could be mistaken."""
+    paths = [dataset.path for dataset in config.data.datasets]
+    taken = [Path(path).name for path in paths] + [entry.name for entry in config.data.validation_sets]
+    return [Path(path).name if taken.count(Path(path).name) == 1 else path for path in paths]
+
+
+def _parts(whole: HeldOutSet, names: list[str]) -> tuple[HeldOutSet, ...]:
+    """The samples of each dataset that has any; nothing where all are of one."""
+    by_corpus = [[place for place in whole.places if place[0] == number] for number in range(len(names))]
+    if sum(map(bool, by_corpus)) < 2:
+        return ()
+    return tuple(
+        HeldOutSet(f"validation/{name}", whole.corpora, places, corpus.facts.bytes_per_token("validation"))
+        for name, places, corpus in zip(names, by_corpus, whole.corpora, strict=True)
+        if places
+    )
 
 
 def _held_out(name: str, datasets: list[DatasetWeight], config: Config, cache: Path) -> HeldOutSet:
@@ -89,10 +113,21 @@ def data_iterators(batches: Iterator[data.Batch], model: list[Any]) -> Any:
     return [iter(kept) for _ in model]
 
 
-def validation_loss(
+def validation_losses(
     model: list[DistributedDataParallel], held_out: HeldOutSet, config: Config, ranks: parallel.Ranks
-) -> float:
-    """Mean loss over a held-out set, in nats a token.
+) -> list[tuple[HeldOutSet, float]]:
+    """Mean loss over a held-out set and over each of its parts, in nats a token."""
+    measured = held_out.parts or (held_out,)
+    totals = [loss_totals(model, one, config, ranks) for one in measured]
+    whole = sum(loss for loss, _ in totals) / sum(tokens for _, tokens in totals)
+    parts = zip(held_out.parts, (loss / tokens for loss, tokens in totals), strict=False)
+    return [(held_out, whole), *parts]
+
+
+def loss_totals(
+    model: list[DistributedDataParallel], held_out: HeldOutSet, config: Config, ranks: parallel.Ranks
+) -> tuple[float, float]:
+    """Sum of the token losses over a held-out set, in nats, and their number.
 
     The samples are the same for any number of ranks and any micro-batch: what is missing to a whole micro-batch of
     each rank is filled up with samples that have no loss.
@@ -114,4 +149,4 @@ def validation_loss(
     for chunk in model:
         chunk.train()
     loss_sum, tokens = reduce_losses(outputs, ranks.device).tolist()
-    return loss_sum / tokens
+    return loss_sum, tokens

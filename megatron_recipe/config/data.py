@@ -49,7 +49,8 @@ class DataConfig(Section):
     phases: list[DataPhase] = Field(default_factory=list)
     """Later mixes, in the order of their steps; empty keeps the first mix to the end."""
     validation_sets: list[ValidationSet] = Field(default_factory=list)
-    """Held-out sets measured besides that of the mix; empty measures the mix alone."""
+    """Held-out sets measured besides that of the mix, which has a loss for each of its datasets too; empty measures the
+    mix alone."""
     skip_samples: list[SampleRange] = Field(default_factory=list)
     """Positions in the data's order that are never trained on (`train --skip-samples FIRST:STOP`); empty skips none."""
     mask_between_documents: bool = False

@@ -283,6 +283,21 @@ BROKEN = {
         1,
         ["logging.histograms_every_steps=10", "needs logging.tensorboard=true", "set histograms_every_steps=0"],
     ),
+    "benchmarks are known": (
+        ["evaluation.every_steps=5", "evaluation.tasks=[arc]"],
+        1,
+        ["evaluation.tasks: arc is not known", "core", "arc_easy", "or set evaluation.every_steps=0"],
+    ),
+    "benchmarks have questions": (
+        ["evaluation.every_steps=5", "evaluation.tasks=[piqa]", "evaluation.data_dir=nowhere"],
+        1,
+        ["piqa: no ", "nowhere/piqa", "eval download piqa --out nowhere", "or set evaluation.every_steps=0"],
+    ),
+    "benchmarks and interleaved stages": (
+        ["evaluation.every_steps=5", "parallel.pipeline=2", "parallel.virtual_stages=2"],
+        2,
+        ["evaluation.every_steps=5", "parallel.virtual_stages=2", "set both to 1"],
+    ),
     "a webhook has an address": (
         ["messages.webhook=wecom"],
         1,

@@ -12,7 +12,7 @@ from megatron_recipe.dataset_facts import read_dataset_facts
 from megatron_recipe.model import build_model
 from megatron_recipe.parallel import Ranks
 from megatron_recipe.recipes import load_config
-from megatron_recipe.validate_loss import held_out_sets, validation_loss
+from megatron_recipe.validate_loss import held_out_sets, part_names, validation_losses
 
 AVAILABLE = 221
 """Validation samples of the small dataset, of 64 tokens each."""
@@ -54,6 +54,20 @@ def test_fewer_samples_are_the_first_of_more(dataset, other, tmp_path):
     assert few.places == many.places[:40]
 
 
+def test_the_mix_has_a_part_for_each_of_its_datasets(dataset, other, tmp_path):
+    own, named = held_out_sets(configured(dataset, other, "train.validation_samples=100"), tmp_path)
+    assert [(part.name, part.samples) for part in own.parts] == [("validation/small", 75), ("validation/other", 25)]
+    assert sorted(place for part in own.parts for place in part.places) == sorted(own.places)
+    assert named.parts == ()
+    alone = configured(dataset, other, f"data.datasets={dataset}", "train.validation_samples=100")
+    assert held_out_sets(alone, tmp_path)[0].parts == ()
+
+
+def test_parts_are_named_in_full_where_folders_have_one_name(dataset, other):
+    mix = "data.datasets=[{path: a/main}, {path: b/main}, {path: c/second}, {path: d/code}]"
+    assert part_names(configured(dataset, other, mix)) == ["a/main", "b/main", "c/second", "code"]
+
+
 def test_no_validation_has_no_sets(dataset, other, tmp_path):
     assert held_out_sets(configured(dataset, other, "train.validation_samples=0"), tmp_path) == []
 
@@ -67,7 +81,11 @@ def test_the_loss_is_the_same_for_any_micro_batch(dataset, other, tmp_path, mega
         overrides = ("train.validation_samples=21", f"batch.micro_batch_size_samples={micro_batch}")
         config = configured(dataset, other, *overrides)
         model = model or build_model(config, read_dataset_facts(dataset).vocab_size, ranks.device)
-        losses.append(validation_loss(model, held_out_sets(config, tmp_path)[0], config, ranks))
+        (own, loss), *parts = validation_losses(model, held_out_sets(config, tmp_path)[0], config, ranks)
+        losses.append(loss)
+        assert [part.name for part, _ in parts] == ["validation/small", "validation/other"]
+        of_parts = sum(part.samples * one for part, one in parts) / own.samples
+        assert loss == pytest.approx(of_parts, abs=1e-6) and len({loss, *(one for _, one in parts)}) == 3
     assert losses == pytest.approx([losses[0]] * 4, abs=1e-6)
     assert 5 < losses[0] < 8  # about the logarithm of 500 pieces, for weights that know nothing
     assert all(chunk.training for chunk in model)

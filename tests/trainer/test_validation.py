@@ -146,3 +146,16 @@ def test_all_broken_rules_are_said_at_once_one_a_line():
 )
 def test_what_is_right_passes(overrides, world_size):
     check(overrides, world_size, on_cpu=True)
+
+
+def test_benchmarks_need_lm_eval_and_only_where_they_are_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr("megatron_recipe.evaluation_problems.find_spec", lambda name: None)
+    check(["evaluation.tasks=[arc]"])
+    file = tmp_path / "arc_easy/test.jsonl"
+    file.parent.mkdir()
+    file.write_text("{}", encoding="utf-8")
+    wanted = ["evaluation.every_steps=5", "evaluation.tasks=[arc_easy]", f"evaluation.data_dir={tmp_path}"]
+    with pytest.raises(ConfigError, match=r"needs lm-eval, which is not installed; run pip install .*\[eval\]"):
+        check(wanted)
+    monkeypatch.setattr("megatron_recipe.evaluation_problems.find_spec", lambda name: object())
+    check(wanted)
