@@ -35,7 +35,7 @@ def write_comparison_report(folder: Path, *, lang: str = "en", out: Path | None 
 
     Beside it stands the same as Markdown. Raises as `write_report` does.
     """
-    target = _target(folder / "report.html", lang, out)
+    target = _page_target(folder / "report.html", lang, out)
     from megatron_recipe.report.comparison import comparison_document
     from megatron_recipe.report.comparison_file import read_comparison
     from megatron_recipe.report.document_files import now, write_document
@@ -62,7 +62,7 @@ def write_retrospective(
 
     Raises as `write_report` does; ConfigError also for Markdown there that is no retrospective.
     """
-    target = _target(run_dir / "retrospective.html", lang, out)
+    target = _page_target(run_dir / "retrospective.html", lang, out)
     from megatron_recipe.budget import parse_price
     from megatron_recipe.report.comparison_file import read_comparison
     from megatron_recipe.report.document import markdown_path
@@ -112,15 +112,21 @@ def report_command(
             )
         if dry_run:
             _say_comparison(folder)
-            say(f"would write {_target(folder / 'report.html', lang, out)}")
+            say(f"would write {_page_target(folder / 'report.html', lang, out)}, and the same as Markdown")
         else:
             _said(write_comparison_report(folder, lang=lang, out=out))
     elif dry_run:
         _say_run(folder)
         for one in comparisons:
             _say_comparison(one)
-        name = "retrospective.html" if retrospective else "report.html"
-        say(f"would write {_target(folder / name, lang, out)}")
+        if price:
+            from megatron_recipe.budget import parse_price
+
+            parse_price(price)
+        if retrospective:
+            say(f"would write {_page_target(folder / 'retrospective.html', lang, out)}, and the same as Markdown")
+        else:
+            say(f"would write {_target(folder / 'report.html', lang, out)}")
     elif retrospective:
         _said(write_retrospective(folder, lang=lang, out=out, comparisons=comparisons, price=price))
     else:
@@ -144,6 +150,15 @@ def _say_comparison(folder: Path) -> None:
     comparison = read_comparison(folder)
     done = sum(run.state == FINISHED for _, run in comparison.runs)
     say(f"comparison {comparison.name}: {len(comparison.settings)} settings, {done} of {len(comparison.runs)} runs")
+
+
+def _page_target(default: Path, lang: str, out: Path | None) -> Path:
+    """Where a page goes that has Markdown beside it."""
+    if out is not None and out.suffix == ".md":
+        raise ConfigError(
+            f"--out={out} names the page, and Markdown is written beside it; try {out.with_suffix('.html')}"
+        )
+    return _target(default, lang, out)
 
 
 def _target(default: Path, lang: str, out: Path | None) -> Path:

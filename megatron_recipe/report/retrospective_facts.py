@@ -65,7 +65,7 @@ def data_table(run: Run, words: Words) -> list[Block]:
     for dataset in run.datasets:
         manifest: dict[str, Any] = dataset.manifest or {}
         counts, train = manifest.get("counts") or {}, (manifest.get("splits") or {}).get("train") or {}
-        sources = [str(source.get("name")) for source in manifest.get("sources") or []]
+        sources = list(dict.fromkeys(str(source.get("name")) for source in manifest.get("sources") or []))
         rows.append(
             (
                 Cell(dataset.path, note=words.list(sources[:6]) + (" …" if len(sources) > 6 else ""), code=True),

@@ -19,6 +19,8 @@ COST_LIMITS_CNY = (3_000, 5_000)
 PERPLEXITY_LIMIT = 20.0
 FEWEST_PARAMETERS = 0.95e9
 """What rounds to a billion, to a tenth."""
+FEWEST_TOKENS_PER_PARAMETER = 1.0
+"""A trial of a few steps also has an end, and trains nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Judgement:
 def scorecard(run: Run, summary: Summary, bill: Bill, comparisons: list[Comparison], words: Words) -> list[Judgement]:
     """All goals, in the plan's order."""
     return [
-        *(_cost(run, bill, limit, words) for limit in COST_LIMITS_CNY),
+        *(_cost(run, summary, bill, limit, words) for limit in COST_LIMITS_CNY),
         _size(run, summary, words),
         *_perplexities(run, words),
         _proof(comparisons, words),
@@ -49,7 +51,7 @@ def has_ended(run: Run, summary: Summary) -> bool | None:
     return None if summary.steps is None else bool(planned and summary.steps >= planned)
 
 
-def _cost(run: Run, bill: Bill, limit: int, words: Words) -> Judgement:
+def _cost(run: Run, summary: Summary, bill: Bill, limit: int, words: Words) -> Judgement:
     goal, file = words("goal.cost", limit=integer(limit)), _file(run, "spending.json")
     if bill.amount is None or bill.currency is None:
         return Judgement(goal, None, words(f"bill.{bill.missing}"), file)
@@ -58,7 +60,11 @@ def _cost(run: Run, bill: Bill, limit: int, words: Words) -> Judgement:
         return Judgement(goal, None, words("goal.cost.other", amount=amount), file)
     evidence = words("goal.cost.given" if bill.is_given else "goal.cost.recorded", amount=amount)
     if bill.currency != "cny":
-        evidence += words("goal.cost.rate", amount=money(bill.cny, "cny"), rate=rate().cny_per_usd, date=rate().date)
+        evidence += words("page.space") + words(
+            "goal.cost.rate", amount=money(bill.cny, "cny"), rate=rate().cny_per_usd, date=rate().date
+        )
+    if not has_ended(run, summary):
+        evidence += words("page.space") + words("goal.cost.so_far")
     return Judgement(goal, bill.cny < limit, evidence, file)
 
 
@@ -75,7 +81,11 @@ def _size(run: Run, summary: Summary, words: Words) -> Judgement:
     key = "goal.size.ended" if ended else "goal.size.not_ended"
     planned = (run.config.get("train") or {}).get("steps")
     reached = {"step": integer(summary.steps), "planned": fact(planned), "tokens": short(summary.tokens)}
-    return Judgement(goal, ended, words(key, known=known, **reached), _file(run, "metrics.jsonl"))
+    evidence = words(key, known=known, **reached)
+    enough = summary.tokens >= FEWEST_TOKENS_PER_PARAMETER * summary.parameters
+    if ended and not enough:
+        evidence += words("page.space") + words("goal.size.few")
+    return Judgement(goal, ended and enough, evidence, _file(run, "metrics.jsonl"))
 
 
 def _perplexities(run: Run, words: Words) -> list[Judgement]:
@@ -99,9 +109,10 @@ def _perplexity(run: Run, words: Words, name: str, found: Record, step: float | 
         return Judgement(named, None, words("goal.perplexity.none"), file)
     value = math.exp(min(loss, 700.0))
     if step is None:
-        dataset = str((run.perplexity or {}).get("dataset") or words("not_measured"))
-        tokens = integer(found.get("tokens"))
-        evidence = words("goal.perplexity.whole", value=perplexity(value), dataset=dataset, tokens=tokens)
+        by = run.perplexity or {}
+        dataset, model = (str(by.get(name) or words("not_measured")) for name in ("dataset", "model"))
+        facts = {"dataset": dataset, "model": model, "tokens": integer(found.get("tokens"))}
+        evidence = words("goal.perplexity.whole", value=perplexity(value), **facts)
     else:
         evidence = words("goal.perplexity.training", value=perplexity(value), step=integer(step))
     return Judgement(named, value < PERPLEXITY_LIMIT, evidence + words("page.space") + tokenizer(run, words), file)

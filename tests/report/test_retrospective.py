@@ -125,7 +125,10 @@ def test_perplexity_says_on_which_text_and_of_which_tokens(project: Project) -> 
     page = Page(write_retrospective(project.run))
     row = next(row for row in page.rows("scorecard") if "perplexity" in row[0])
     assert row[:2] == ["Held-out perplexity below 20 on “validation”", "no"]
-    assert f"{PERPLEXITY['splits']['validation']['perplexity']:.1f} on the held-out text of datasets/demo" in row[2]
+    assert (
+        f"{PERPLEXITY['splits']['validation']['perplexity']:.1f} for exports/demo on the held-out text of datasets/demo"
+        in row[2]
+    )
     assert "sentencepiece-bpe, vocabulary 4,096" in row[2]
     assert row[3] == "runs/demo/eval/perplexity.json"
 
@@ -198,6 +201,10 @@ def test_the_command_refuses_what_does_not_go_together(project: Project) -> None
         report_command(project.run, "en", None, False, price="5/h")
     with pytest.raises(ConfigError, match="--retrospective is about a run, and lr is a comparison"):
         report_command(Path("lr"), "en", None, False, retrospective=True)
+    with pytest.raises(ConfigError, match=r"--out=lr\.md names the page.*try lr\.html"):
+        report_command(Path("lr"), "en", Path("lr.md"), False)
+    with pytest.raises(ConfigError, match="--price free: write what the machine costs"):
+        report_command(project.run, "en", None, True, retrospective=True, price="free")
     with pytest.raises(ConfigError, match="--out=lr is a folder"):
         report_command(Path("lr"), "en", Path("lr"), False)
     for dry_run in (True, False):

@@ -76,6 +76,8 @@ def test_dollars_are_converted_only_at_a_checked_rate(run: Run, monkeypatch: pyt
     assert "$500.00 is not in CNY" in judged(dollars)[0].evidence
     rate = cost.Rate(7.0, "2026-11", checked=True)
     assert costs(dollars) == [False, True]
+    assert "So far" not in judged(dollars)[0].evidence
+    assert "So far: the run has not" in judged(replace(dollars, events=[], train=[]))[0].evidence
     assert "¥3,500.00 at 7.0 CNY for a dollar" in judged(dollars)[0].evidence
 
 
@@ -85,6 +87,9 @@ def size(run: Run) -> Judgement:
 
 def test_a_model_of_a_billion_counts_when_it_came_to_its_end(run: Run) -> None:
     big = replace(run, environment={**run.environment, "parameters": 1_038_682_112})
+    train = [*big.train[:-1], {**big.train[-1], "tokens": 20_000_000_000}]
+    assert size(big).is_met is False and "less than a token per parameter" in size(big).evidence
+    big = replace(big, train=train)
     assert size(big).is_met is True
     cut = replace(big, events=big.events[:-1], train=big.train[:100])
     assert size(cut).is_met is False

@@ -30,7 +30,8 @@ RETROSPECTIVE = {
     "goal.cost": "The run costs less than {limit} CNY",
     "goal.cost.recorded": "{amount} for all processes of this run, at the recorded prices.",
     "goal.cost.given": "{amount} for all processes of this run, at the price given with --price.",
-    "goal.cost.rate": " That is {amount} at {rate} CNY for a dollar (plan/prices.yaml, {date}).",
+    "goal.cost.so_far": "So far: the run has not come to its end.",
+    "goal.cost.rate": "That is {amount} at {rate} CNY for a dollar (plan/prices.yaml, {date}).",
     "goal.cost.other": "{amount} is not in CNY, and the rate in plan/prices.yaml is not marked as checked: check it "
     "there, or give the price in CNY with --price.",
     "goal.size": "A model of 1B is trained",
@@ -38,11 +39,12 @@ RETROSPECTIVE = {
     "goal.size.parameters": "{parameters} parameters.",
     "goal.size.no_metrics": "{known} How far it was trained is in no record.",
     "goal.size.ended": "{known} The run came to its end at step {step}, after {tokens} tokens.",
+    "goal.size.few": "That is less than a token per parameter: a trial, not a trained model.",
     "goal.size.not_ended": "{known} The run stands at step {step} of {planned}, after {tokens} tokens.",
     "goal.perplexity": "Held-out perplexity below 20",
     "goal.perplexity.on": "Held-out perplexity below 20 on “{name}”",
     "goal.perplexity.none": "No held-out perplexity is in the run’s files.",
-    "goal.perplexity.whole": "{value} on the held-out text of {dataset}, {tokens} tokens.",
+    "goal.perplexity.whole": "{value} for {model} on the held-out text of {dataset}, {tokens} tokens.",
     "goal.perplexity.training": "{value} at step {step}, by the validation in training; the whole set was not "
     "evaluated.",
     "goal.tokenizer": "Per token of {kind}, vocabulary {vocabulary}: another tokenizer gives another number.",
