@@ -14,6 +14,8 @@ def doctor(
         typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="With --checklist: as for train; may be repeated."),
     ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="With --checklist: the run folder; as for train.")] = None,
+    budget: Annotated[str | None, typer.Option(help="With --checklist: as for train, such as 3000cny.")] = None,
+    price: Annotated[str | None, typer.Option(help="With --checklist: as for train, such as 5/h.")] = None,
     checklist: Annotated[
         bool, typer.Option("--checklist", help="Go through all that should be settled before a run is started.")
     ] = False,
@@ -29,11 +31,14 @@ def doctor(
         raise ConfigError("--build looks at an image and --checklist at a start: give one of them")
     if checklist:
         from megatron_recipe.doctor.checklist import checklist_of
+        from megatron_recipe.train_options import overrides_of
 
-        raise typer.Exit(print_checks(checklist_of(recipe, config, tuple(overrides or ()), run_dir, lang), as_json))
-    if recipe or config or overrides or run_dir:
+        wanted = (*overrides_of(budget, price, None, [], None), *(overrides or ()))
+        raise typer.Exit(print_checks(checklist_of(recipe, config, wanted, run_dir, lang), as_json))
+    if recipe or config or overrides or run_dir or budget or price:
         raise ConfigError(
-            "a recipe, --config, --set and --run-dir belong to doctor --checklist; add it or leave them out"
+            "a recipe, --config, --set, --run-dir, --budget and --price belong to doctor --checklist; add it or leave "
+            "them out"
         )
     if build:
         from megatron_recipe.doctor.build import BUILD_CHECKS, IMPORT_SECONDS

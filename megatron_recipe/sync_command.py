@@ -28,9 +28,9 @@ def sync_command(
         ConfigError: both places are named, or one that is none.
         DataError, CheckpointError, MachineError: as `push`, `pull` and `sync_wandb`.
     """
-    if to and from_:
+    if to is not None and from_ is not None:
         raise ConfigError("sync takes --to or --from, one of them")
-    if not to and not from_:
+    if to is None and from_ is None:
         return sync_wandb(folder)
     from megatron_recipe.sync_pull import pull
     from megatron_recipe.sync_push import push

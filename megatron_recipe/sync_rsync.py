@@ -1,5 +1,6 @@
 """A store by rsync: another host over ssh, or another disk of this one."""
 
+import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,16 +18,17 @@ PORTS = range(1, 65536)
 class RsyncStore:
     """`place` is user@host:path or a folder. A file appears under its name when it is whole.
 
-    ssh is as the user has configured it; it never asks, since nobody may be there to answer.
+    ssh is as the user has configured it. With a port or options of its own it never asks.
     """
 
     program = "rsync"
 
-    def __init__(self, place: str, ssh_port: int | None = None) -> None:
+    def __init__(self, place: str, ssh_port: int | None = None, ssh_options: Sequence[str] = ()) -> None:
         if ssh_port is not None and ssh_port not in PORTS:
             raise ConfigError(f"--ssh-port {ssh_port}: a number from 1 to 65535")
         self.name = place
-        self.shell = ["-e", f"ssh -p {ssh_port} -o BatchMode=yes"] if ssh_port else []
+        options = [*(["-p", str(ssh_port)] if ssh_port else []), *ssh_options]
+        self.shell = ["-e", shlex.join(["ssh", *options, "-o", "BatchMode=yes"])] if options else []
 
     def _at(self, sub: str) -> str:
         return f"{self.name.rstrip('/')}/{sub}" if not self.name.endswith(":") else self.name + sub

@@ -20,6 +20,9 @@ from megatron_recipe.errors import ConfigError, MachineError
 
 SAY_EVERY_SECONDS = 10.0
 LINE_END = re.compile(rb"[\r\n]")
+NO_REMOTE = "didn't find section in config file"
+FOLLOWS = re.compile(r"^rsync error: |write error: Broken pipe|connection unexpectedly closed|NOTICE: Config file ")
+"""Lines that follow from the one which names the cause."""
 
 
 class Store(Protocol):
@@ -120,5 +123,11 @@ def missing(program: str) -> MachineError:
 def failed(program: str, code: int, output: str) -> MachineError:
     """The error of a copy that failed, with the last lines of what the program said."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    said = redact(" / ".join(lines[-3:]), os.environ)[:600] or "nothing"
+    if NO_REMOTE in output:
+        return MachineError(
+            "rclone knows no such remote: `rclone listremotes` shows what there is, `rclone config` makes one; another "
+            "host is written user@host:path, a folder with a slash"
+        )
+    causes = [line for line in lines if not FOLLOWS.search(line)] or lines
+    said = redact(" / ".join(causes[-3:]), os.environ)[:600] or "nothing"
     return MachineError(f"{program} ended with code {code} and said: {said}; the same command again goes on from there")

@@ -10,9 +10,10 @@ from typing import Any
 from megatron_recipe import console
 from megatron_recipe.clouds.autodl_api import PER_YUAN, AutoDL
 from megatron_recipe.clouds.autodl_rent import InstanceWish, begin_deployment, rent_instance
-from megatron_recipe.clouds.remote_shell import Door, door_of, sync_by_door
+from megatron_recipe.clouds.remote_shell import Door, door_of, sync_by_door, wait_for_door, words_of
 from megatron_recipe.errors import MachineError
 
+OFF = ("shutdown", "stopped")
 RUN_LOG = "/root/autodl-tmp/run.log"
 RECIPE = "~/megatron-recipe"
 """Where docs/clouds.md has the recipe: on the system disk, so that a saved image holds it."""
@@ -22,7 +23,7 @@ def command_of(run: str, idle_minutes: float) -> str:
     """What the machine runs when it is up; empty is nothing."""
     if not run:
         return ""
-    words = shlex.join(shlex.split(run))
+    words = shlex.join(words_of(run))
     return f"bash {RECIPE}/launch/autodl/start.sh --idle-minutes {idle_minutes:g} {words}"
 
 
@@ -111,16 +112,21 @@ def _service(domain: str | None) -> dict[str, str]:
 
 
 def door(name: str, *, elastic: bool) -> Door:
-    """Its sshd. Raises MachineError where it does not run."""
+    """Its sshd, which is waited for. Raises MachineError where the machine is off."""
     api = AutoDL.of()
-    if elastic:
-        _, container = deployment_of(api, name)
-        address = (container or {}).get("info", {}).get("ssh_command")
-    else:
-        address = api.snapshot(instance_of(api, name)["uuid"]).get("ssh_command")
-    if not address:
-        raise MachineError(f"{name} is not running, so nobody can log in; start it: launch autodl up")
-    return door_of(str(address))
+
+    def look() -> Door | None:
+        if elastic:
+            found, container = deployment_of(api, name)
+            uuid, address = (container or {}).get("uuid"), ((container or {}).get("info") or {}).get("ssh_command")
+        else:
+            found = instance_of(api, name)
+            uuid, address = found["uuid"], api.snapshot(found["uuid"]).get("ssh_command")
+        if found.get("status") in OFF:
+            raise MachineError(f"{name} is not running, so nobody can log in; start it: launch autodl up")
+        return door_of(str(address), str(uuid)) if address else None
+
+    return wait_for_door(look, name)
 
 
 def ssh_command(name: str, *, elastic: bool, dry_run: bool) -> None:
@@ -154,7 +160,7 @@ def down_command(name: str, *, elastic: bool, release: bool, dry_run: bool) -> N
     api = AutoDL.of()
     found = deployment_of(api, name)[0] if elastic else instance_of(api, name)
     uuid = str(found["uuid"])
-    is_up = found.get("status") not in ("shutdown", "stopped")
+    is_up = found.get("status") not in OFF
     if dry_run:
         console.say(f"would shut down {uuid}{', and delete it with its disk' if release else ''}")
         return

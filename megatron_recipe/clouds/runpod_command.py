@@ -10,13 +10,15 @@ from typing import Any
 
 from megatron_recipe import console
 from megatron_recipe.clouds.environment import environment_for, shown
-from megatron_recipe.clouds.remote_shell import Door, sync_by_door
+from megatron_recipe.clouds.remote_shell import Door, sync_by_door, wait_for_door, words_of
 from megatron_recipe.clouds.runpod_api import RunPod
 from megatron_recipe.clouds.runpod_place import SSH, Candidate, PodWish, candidates, place
 from megatron_recipe.clouds.runpod_spot import Keeper, rent, resume
 from megatron_recipe.errors import ConfigError, MachineError
 
 CLOUDS = ("secure", "community")
+COMING = ("PROVISIONING", "STARTING", "RUNNING")
+"""Statuses in which sshd runs, or will."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Order:
 
 def command_of(run: str, idle_minutes: float) -> str:
     """What the container runs; empty is the image's own command, which waits."""
-    return f"megatron-recipe launch run --idle-minutes {idle_minutes:g} {shlex.join(shlex.split(run))}" if run else ""
+    return f"megatron-recipe launch run --idle-minutes {idle_minutes:g} {shlex.join(words_of(run))}" if run else ""
 
 
 def up_command(order: Order, *, dry_run: bool) -> None:
@@ -154,15 +156,17 @@ def logs_command(name: str, tail: int, *, follow: bool) -> None:
 
 
 def door(name: str) -> Door:
-    """The pod's own sshd. Raises MachineError where it is not open: RunPod's proxy copies no files."""
-    pod = pod_of(RunPod.of(), name)
-    direct = (pod.get("ssh") or {}).get("direct")
-    if not direct:
-        raise MachineError(
-            f"pod {pod['id']} ({pod['status']}) has no open ssh port yet; wait until it is RUNNING. It needs a key "
-            "that is registered with RunPod, and 22/tcp"
-        )
-    return Door(str(direct["username"]), str(direct["host"]), int(direct["port"]))
+    """The pod's own sshd, which is waited for: RunPod's proxy copies no files. Raises MachineError where it is off."""
+    api = RunPod.of()
+
+    def look() -> Door | None:
+        pod = pod_of(api, name)
+        if pod["status"] not in COMING:
+            raise MachineError(f"pod {pod['id']} is {pod['status']}; start it: launch runpod up")
+        direct = (pod.get("ssh") or {}).get("direct")
+        return Door(str(direct["username"]), str(direct["host"]), int(direct["port"]), pod["id"]) if direct else None
+
+    return wait_for_door(look, f"pod {name}")
 
 
 def ssh_command(name: str, *, dry_run: bool) -> None:

@@ -26,6 +26,8 @@ from megatron_recipe.errors import ConfigError, RecipeError
 
 WRONG_INPUT = 2
 CRASHES = 3
+RECIPE = Path(__file__).parents[2]
+"""Where the launch files lie: the checkout, in an image /opt/recipe."""
 LONG_RUN_SECONDS = 3600.0
 """A run that lived so long before it crashed has all its attempts again."""
 
@@ -79,10 +81,10 @@ class Unattended:
 
 
 def launch_command(file: str, arguments: Sequence[str]) -> list[str]:
-    """The command of a launch file. Raises ConfigError where there is none."""
-    path = Path(file)
-    if not path.is_file():
-        known = sorted(str(found) for found in Path("launch").glob("pretrain_*.sh"))
+    """The command of a launch file, here or beside the package (as in an image). Raises ConfigError for none."""
+    path = next((folder / file for folder in (Path(), RECIPE) if (folder / file).is_file()), None)
+    if path is None:
+        known = sorted(str(found.relative_to(RECIPE)) for found in RECIPE.glob("launch/pretrain_*.sh"))
         raise ConfigError(f"{file}: no such file; the launch files are {', '.join(known) or 'in launch/'}")
     return ["bash", str(path), *arguments]
 

@@ -93,6 +93,7 @@ def test_a_machine_from_up_to_deleted(service: AutoDLService, kind: tuple[str, .
     assert "tail -n 100 -F /root/autodl-tmp/run.log" in log
     assert ":/root/autodl-tmp/runs/gpt_1b" in launch("sync", *kind, "runs/gpt_1b", "--dry-run").output
     assert launch("down", *kind).exit_code == 0
+    assert "is not running" in str(launch("ssh", *kind, "--dry-run").exception)
     everything = shown + log + launch("status", *kind).output
     assert PASSWORD not in everything
     assert "jupyter-secret" not in everything
@@ -185,7 +186,7 @@ def test_wrong_wishes_are_answered(service: AutoDLService, api: AutoDL) -> None:
 
 
 def test_an_ssh_address_is_taken_apart_and_never_run() -> None:
-    assert door_of("ssh -p 34222 root@connect.x.com") == Door("root", "connect.x.com", 34222)
+    assert door_of("ssh -p 34222 root@connect.x.com", "u1") == Door("root", "connect.x.com", 34222, "u1")
     for wrong in ("ssh -p 1 root@x; rm -rf /", "ssh -p x root@h", "ssh -p 1 -oProxyCommand=x@y", "rm -p 1 a@b"):
         with pytest.raises(MachineError):
-            door_of(wrong)
+            door_of(wrong, "u1")

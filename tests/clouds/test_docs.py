@@ -62,6 +62,9 @@ class User:
             (home / name).chmod(0o600)
         self.command_lines: set[str] = set()
 
+    def ssh_log(self) -> str:
+        return (self.home / "ssh.log").read_text()
+
     def follow(self, kind: str, **environment: str) -> str:
         """Run all blocks of a kind as one script; returns all that it printed."""
         script = "set -e\n" + "\n".join(text for name, text in blocks("clouds.md") if name == kind)
@@ -133,7 +136,7 @@ def test_runpod_as_written(user: User) -> None:
     work = user.home / "work"
     assert content(user.far / "workspace" / "datasets" / "main") == content(work / "datasets" / "main")
     assert content(work / "runs" / "gpt_1b") == content(user.far / "workspace" / "runs" / "gpt_1b")
-    assert "ssh -p 34446 root@127.0.0.1\n" in (user.home / "ssh.log").read_text()
+    assert re.search(r"^ssh -p 34446 -o HostKeyAlias=\S+ .*root@127\.0\.0\.1$", user.ssh_log(), re.MULTILINE)
     for words in ("RUNNING", "step 20", "its volume stays", "was terminated: its run is over"):
         assert words in said
     for secret in (KEY, WANDB):

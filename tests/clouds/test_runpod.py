@@ -10,6 +10,7 @@ from runpod_service import A100, H100, KEY, RunPodService
 from typer.testing import CliRunner
 
 from megatron_recipe.cli import app
+from megatron_recipe.clouds import remote_shell
 from megatron_recipe.clouds.runpod_api import RunPod
 from megatron_recipe.clouds.runpod_place import PodWish, place
 from megatron_recipe.clouds.runpod_spot import Keeper
@@ -80,10 +81,14 @@ def test_a_pod_from_up_to_down(service: RunPodService) -> None:
     assert "94 %" in shown
     assert "1.50 USD/h" in shown
     assert launch("logs", "--tail", "5").output.splitlines() == ["step 10", "step 20"]
-    assert "ssh -p 34446 root@127.0.0.1" in launch("ssh", "--dry-run").output
+    (pod_id,) = service.pods
+    said = launch("ssh", "--dry-run").output
+    assert f"ssh -p 34446 -o HostKeyAlias={pod_id}.34446 -o StrictHostKeyChecking=accept-new" in said
+    assert said.endswith("root@127.0.0.1\n")
     assert "root@127.0.0.1:/workspace/runs/gpt_1b" in launch("sync", "runs/gpt_1b", "--dry-run").output
     assert launch("down").exit_code == 0
     assert "EXITED" in launch("status").output
+    assert "is EXITED; start it" in str(launch("ssh", "--dry-run").exception)
     assert launch("up", "--image", IMAGE, "--gpu", "a100_80").exit_code == 0  # the same pod again
     actions = [one.body["action"] for one in service.asked if one.path.endswith("/action")]
     assert actions == ["stop", "start"]
@@ -94,6 +99,26 @@ def test_a_pod_from_up_to_down(service: RunPodService) -> None:
     assert deleted.path.startswith(f"{PODS}/pod")
     gone = launch("status")
     assert isinstance(gone.exception, MachineError)
+
+
+def test_sshd_is_waited_for_while_the_image_is_pulled(service: RunPodService, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert launch("up", "--image", IMAGE, "--gpu", "a100_80").exit_code == 0
+    (pod,) = service.pods.values()
+    there = pod["ssh"]
+    pod |= {"ssh": None, "status": "PROVISIONING"}
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            pod["ssh"] = there
+
+    monkeypatch.setattr(remote_shell.time, "sleep", wait)
+    assert launch("ssh", "--dry-run").exit_code == 0
+    assert waited == [remote_shell.LOOK_EVERY_SECONDS] * 2
+    pod["ssh"] = None
+    monkeypatch.setattr(remote_shell, "PATIENCE_SECONDS", -1.0)
+    assert "has no open ssh port after" in str(launch("ssh", "--dry-run").exception)
 
 
 def test_a_dry_run_changes_nothing_and_shows_no_secret(service: RunPodService, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +239,7 @@ def test_an_empty_purse_ends_it(service: RunPodService, api: RunPod) -> None:
         (("--env", "HF_TOKEN=abcdefgh"), "read a command line"),
         (("--env", "NOT_SET_HERE"), "not set here"),
         (("--cloud", "moon"), "secure or community"),
+        (("--run", "launch/it's"), "no closing quotation"),
     ],
 )
 def test_wrong_options_are_answered_before_anything_is_asked(

@@ -15,11 +15,12 @@ from commands import ENVIRONMENT, recipe_command, run
 from copied_run import add_checkpoint, content, looks_whole_but_is_not, make_run
 
 from megatron_recipe.errors import CheckpointError, ConfigError, DataError, MachineError
+from megatron_recipe.sync_command import sync_command
 from megatron_recipe.sync_pull import pull
 from megatron_recipe.sync_push import push
 from megatron_recipe.sync_rclone import RcloneStore
 from megatron_recipe.sync_rsync import RsyncStore
-from megatron_recipe.sync_store import open_store
+from megatron_recipe.sync_store import failed, open_store
 
 PROGRAMS = {"rsync": "{}", "rclone": "loop:{}"}
 RCLONE = {"RCLONE_CONFIG_LOOP_TYPE": "local"}
@@ -225,3 +226,29 @@ def flip(path: Path, at: Sequence[int] = (50,)) -> Path:
     path.write_bytes(data)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     return path
+
+
+def test_what_went_wrong_is_named_and_not_what_followed_from_it() -> None:
+    said = """rsync: [receiver] write failed on "/x/one": No space left on device (28)
+rsync error: error in file IO (code 11) at receiver.c(657) [receiver=3.5.0]
+rsync: [sender] write error: Broken pipe (32)
+"""
+    assert 'said: rsync: [receiver] write failed on "/x/one": No space left on device (28); the' in str(
+        failed("rsync", 11, said)
+    )
+    assert "code 12 and said: rsync error: unexplained;" in str(failed("rsync", 12, "rsync error: unexplained"))
+    unknown = 'Failed to create file system for "x:/y": didn\'t find section in config file'
+    assert "rclone config" in str(failed("rclone", 1, unknown))
+
+
+def test_an_empty_place_is_no_upload_to_wandb(tmp_path: Path) -> None:
+    """As with --to $PLACE, where PLACE is not set."""
+    with pytest.raises(ConfigError, match="no place to copy to"):
+        sync_command(tmp_path, to="")
+
+
+def test_an_ssh_that_is_asked_for_options_never_asks() -> None:
+    assert RsyncStore("me@host:/x", 34222, ["-o", "HostKeyAlias=u1.34222"]).shell == [
+        "-e", "ssh -p 34222 -o HostKeyAlias=u1.34222 -o BatchMode=yes",
+    ]  # fmt: skip
+    assert RsyncStore("me@host:/x").shell == []

@@ -9,7 +9,7 @@ import pytest
 from commands import ENVIRONMENT, recipe_command
 from runpod_service import KEY
 
-from megatron_recipe.clouds.unattended import Unattended, run_unattended
+from megatron_recipe.clouds.unattended import Unattended, launch_command, run_unattended
 from megatron_recipe.errors import ConfigError
 
 
@@ -84,3 +84,13 @@ def wait_for(path: Path) -> None:
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert path.exists()
+
+
+def test_a_launch_file_is_found_beside_the_package_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the image `runtime` one begins in /data, and the launch files lie in /opt/recipe."""
+    monkeypatch.chdir(tmp_path)
+    command = launch_command("launch/pretrain_tiny.sh", ["--dry-run"])
+    assert Path(command[1]).is_file()
+    assert command[2:] == ["--dry-run"]
+    with pytest.raises(ConfigError, match=r"launch files are launch/pretrain_100m\.sh"):
+        launch_command("launch/pretrain_9b.sh", [])

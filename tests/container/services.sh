@@ -33,6 +33,8 @@ within "${login[@]}" true
 echo "sshd: in with the key alone, with the container's environment"
 within curl -sf "http://127.0.0.1:8888/api/status?token=$JUPYTER_PASSWORD"
 [[ $(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8888/api/status) == 403 ]] || fail "Jupyter without the token"
+within curl -sf http://127.0.0.1:6006/data/environment
+echo "TensorBoard: answers on port 6006"
 for process in /proc/[0-9]*; do
     case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null || true) in *"$JUPYTER_PASSWORD"* | *"$WANDB_API_KEY"*) fail "a secret among the processes" ;; esac
 done

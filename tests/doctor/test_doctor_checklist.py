@@ -6,7 +6,9 @@ from string import Formatter
 
 import pytest
 from fake_gpus import H100
+from typer.testing import CliRunner
 
+from megatron_recipe.cli import app
 from megatron_recipe.doctor import checklist
 from megatron_recipe.doctor.check import Check
 from megatron_recipe.doctor.checklist_words import CHINESE, ENGLISH
@@ -135,3 +137,21 @@ def test_it_takes_a_recipe_or_a_config_and_a_known_language(dataset: Path) -> No
         checklist.checklist_of(None, None, (), None, "en")
     with pytest.raises(ConfigError, match="--lang=fr"):
         rows(dataset, lang="fr")
+
+
+def test_the_checklist_takes_budget_and_price_as_train_does(dataset: Path, tmp_path: Path) -> None:
+    sets = ["--set", f"data.datasets={dataset}", "--run-dir", str(tmp_path / "x")]
+    options = ["--budget", "3000cny", "--price", "5/h", *sets]
+    done = CliRunner().invoke(app, ["doctor", "--checklist", "gpt_tiny_cpu", *options])
+        "3000cny",
+        "--price",
+        "5/h",
+        "--set",
+        f"data.datasets={dataset}",
+        "--run-dir",
+        tmp_path / "x",
+    ]
+    done = CliRunner().invoke(app, ["doctor", "--checklist", "gpt_tiny_cpu", *map(str, options)])
+    assert "budget: 3000 cny" in done.output, done.exception
+    assert "price: 5 cny an hour" in done.output
+    assert isinstance(CliRunner().invoke(app, ["doctor", "--budget", "9h"]).exception, ConfigError)
