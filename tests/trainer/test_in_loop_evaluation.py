@@ -157,7 +157,7 @@ def test_an_answer_that_is_longer_than_the_model_reads_is_refused(dataset, tmp_p
     row["choices"]["text"][1] = "训练 " * 60
     file.write_text(json.dumps(row), encoding="utf-8")
     overrides = ("evaluation.every_steps=1", "evaluation.tasks=[arc_easy]", f"evaluation.data_dir={tmp_path}")
-    with pytest.raises(DataError, match=r"(?s)arc_easy: the answer .*… has \d+ tokens, more than .*sequence_length_tokens=64"):
+    with pytest.raises(DataError, match=r"(?s)arc_easy: the answer .*… has \d+ tokens, more than .*_tokens=64"):
         InLoopEvaluation(configured(dataset, *overrides), read_dataset_facts(dataset), ONE_RANK)
     file.write_text(json.dumps({"question": "no choices"}), encoding="utf-8")
     with pytest.raises(DataError, match=r"arc_easy: .*'choices' is undefined"):
