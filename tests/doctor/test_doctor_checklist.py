@@ -143,15 +143,6 @@ def test_the_checklist_takes_budget_and_price_as_train_does(dataset: Path, tmp_p
     sets = ["--set", f"data.datasets={dataset}", "--run-dir", str(tmp_path / "x")]
     options = ["--budget", "3000cny", "--price", "5/h", *sets]
     done = CliRunner().invoke(app, ["doctor", "--checklist", "gpt_tiny_cpu", *options])
-        "3000cny",
-        "--price",
-        "5/h",
-        "--set",
-        f"data.datasets={dataset}",
-        "--run-dir",
-        tmp_path / "x",
-    ]
-    done = CliRunner().invoke(app, ["doctor", "--checklist", "gpt_tiny_cpu", *map(str, options)])
     assert "budget: 3000 cny" in done.output, done.exception
     assert "price: 5 cny an hour" in done.output
     assert isinstance(CliRunner().invoke(app, ["doctor", "--budget", "9h"]).exception, ConfigError)
