@@ -147,7 +147,7 @@ class Progress:
                 seconds=seconds,
                 done=self.done,
                 runs=self.all,
-                left=self.words["left"].format(time=duration_text(left)) if self.done < self.all else "",
+                left=self.words["left"].format(time=duration_text(left, self.words)) if self.done < self.all else "",
             )
         )
 

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from megatron_recipe.config import Config
 from megatron_recipe.errors import RecipeError
+from megatron_recipe.light_imports import light_imports
 from megatron_recipe.parent_death import die_with_parent
 from megatron_recipe.recipes import write_config
 
@@ -74,7 +75,8 @@ def forking(threads: int) -> Starter:
     """
     import torch
 
-    from megatron_recipe.train import train
+    with light_imports():
+        from megatron_recipe.train import train
 
     def start(config: Config, folder: Path, slot: int) -> Process:
         log = open_log(folder)

@@ -41,7 +41,7 @@ def print_plan(plan: Plan, facts: list[DatasetFacts], machine: Machine, lang: st
             ", ".join(str(run.seed) for run in runs),
             f"{runs[0].config.train.steps:,}",
             f"{_epochs(plan, runs[0].number, facts):.1f}",
-            duration_text(seconds) if seconds else "–",
+            duration_text(seconds, words) if seconds else "–",
         )
     console.print(table)
     console.print(_estimate(plan, list(times.values()), machine, lang), soft_wrap=True)
@@ -83,7 +83,7 @@ def _estimate(plan: Plan, seconds: list[float | None], machine: Machine, lang: s
     budget = plan.runs[0].config.budget
     cost = f"{total / SECONDS_PER_HOUR * budget.price_per_hour:,.2f}"
     priced = words["cost_of"].format(cost=cost, currency=budget.currency.upper()) if budget.price_per_hour else ""
-    return words["estimate"].format(time=duration_text(total), cost=priced)
+    return words["estimate"].format(time=duration_text(total, words), cost=priced)
 
 
 def print_result(result: dict[str, Any], lang: str) -> None:

@@ -46,9 +46,9 @@ def summary_text(summary: dict[str, Any] | None) -> str:
     return f"{rounded(mean, half)} ± {rounded(half, half)}"
 
 
-def duration_text(seconds: float) -> str:
+def duration_text(seconds: float, words: Words) -> str:
     """`3 h 20 min`, `4 min 10 s`, `12 s`."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+    minutes, left = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return words["hours"].format(hours=minutes // 60, minutes=minutes % 60)
+    return words["minutes" if minutes else "seconds"].format(minutes=minutes, seconds=left)

@@ -38,6 +38,9 @@ ENGLISH = {
     "stopped": "stopped",
     "running": "running: {runs}",
     "step": "{label} seed {seed}, step {step}/{steps}",
+    "hours": "{hours} h {minutes:02d} min",
+    "minutes": "{minutes} min {seconds:02d} s",
+    "seconds": "{seconds} s",
     "again": "the same command goes on",
     "page": "the page: megatron-recipe report {folder}",
 }
@@ -79,6 +82,9 @@ CHINESE = {
     "stopped": "已停止",
     "running": "进行中：{runs}",
     "step": "{label} 种子 {seed}，第 {step}/{steps} 步",
+    "hours": "{hours} 小时 {minutes:02d} 分",
+    "minutes": "{minutes} 分 {seconds:02d} 秒",
+    "seconds": "{seconds} 秒",
     "again": "再次运行同一命令即可继续",
     "page": "报告页：megatron-recipe report {folder} --lang zh",
 }

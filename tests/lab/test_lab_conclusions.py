@@ -7,7 +7,7 @@ import pytest
 
 from megatron_recipe.lab.conclusions import conclude
 from megatron_recipe.lab.intervals import difference
-from megatron_recipe.lab.wording import conclusion_text, rounded, summary_text
+from megatron_recipe.lab.wording import conclusion_text, duration_text, rounded, summary_text
 from megatron_recipe.lab.words import CHINESE, ENGLISH
 
 
@@ -48,6 +48,19 @@ def test_what_differs_and_what_does_not_are_said_apart() -> None:
     assert found[2]["labels"] == ["A", "B"]
 
 
+def test_what_is_alike_in_pairs_is_not_said_of_all_three() -> None:
+    """A is better than C; B scatters too much to be told from either."""
+    base = {1: 5.0, 2: 5.2, 3: 5.1}
+    runs = {
+        "A": base,
+        "B": {1: 5.9, 2: 4.9, 3: 5.7},
+        "C": {seed: value + 1 + 0.001 * seed for seed, value in base.items()},
+    }
+    found = conclusions(runs)
+    assert [(one["better"], one["worse"]) for one in found if one["kind"] == "better"] == [("A", "C")]
+    assert [one["labels"] for one in found if one["kind"] == "no_difference"] == [["A", "B"], ["B", "C"]]
+
+
 def test_of_many_settings_the_best_is_set_against_each_other_one() -> None:
     runs = {
         label: {1: level + 0.001, 2: level + 0.002, 3: level + 0.0035}
@@ -86,3 +99,8 @@ def test_numbers_are_as_exact_as_they_are_known() -> None:
     assert summary_text({"mean": 5.1234, "low": 5.0, "high": 5.2468, "count": 3}) == "5.12 ± 0.12"
     assert summary_text({"mean": 5.1234, "low": None, "high": None, "count": 1}) == "5.123"
     assert summary_text(None) == "–"
+
+
+def test_times_are_said_in_both_languages() -> None:
+    assert [duration_text(seconds, ENGLISH) for seconds in (12.4, 250, 12_000)] == ["12 s", "4 min 10 s", "3 h 20 min"]
+    assert duration_text(3_600, CHINESE) == "1 小时 00 分"
