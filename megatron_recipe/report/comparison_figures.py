@@ -110,7 +110,16 @@ def _draw_setting(axes: Axes, number: int, curve: SettingCurve, unit: float, siz
         thin = downsample(one, points)
         axes.plot(thin.steps / unit, thin.values, color=colour, linewidth=0.9, gid=f"alone{number}-{index}")
         end = np.flatnonzero(np.isfinite(one.values))[-1]
-        axes.plot(one.steps[end] / unit, one.values[end], "x", color=ALERT, markersize=6, gid=f"end{number}-{index}")
+        axes.plot(
+            one.steps[end] / unit,
+            one.values[end],
+            "x",
+            color=ALERT,
+            markersize=7,
+            mew=1.8,
+            zorder=5,
+            gid=f"end{number}-{index}",
+        )
     if curve.mean is None:
         return
     if curve.seeds > 1:
