@@ -5,11 +5,15 @@ from typing import Annotated
 import typer
 
 from megatron_recipe.clouds.autodl_cli import app as autodl_app
+from megatron_recipe.clouds.lambda_cli import app as lambda_app
 from megatron_recipe.clouds.runpod_cli import app as runpod_app
 
-app = typer.Typer(no_args_is_help=True, help="Rented machines: RunPod, AutoDL, and what runs on them unattended.")
+app = typer.Typer(
+    no_args_is_help=True, help="Rented machines: RunPod, AutoDL, Lambda, and what runs on them unattended."
+)
 app.add_typer(runpod_app, name="runpod")
 app.add_typer(autodl_app, name="autodl")
+app.add_typer(lambda_app, name="lambda")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

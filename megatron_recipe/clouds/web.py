@@ -129,7 +129,8 @@ class Web:
     def _error(self, method: str, path: str, status: int, answer: Any) -> CloudError:
         said = answer
         if isinstance(answer, dict):
-            told = [answer.get("detail") or answer.get("msg") or answer.get("message") or answer.get("title")]
+            inner = answer["error"] if isinstance(answer.get("error"), dict) else answer  # Lambda's are in `error`
+            told = [inner.get("detail") or inner.get("msg") or inner.get("message") or inner.get("title")]
             told += answer.get("errors") or []
             said = "; ".join(str(part) for part in told if part)
         said = redact(" ".join(str(said or "nothing").split()), os.environ, self.key)[:400]
