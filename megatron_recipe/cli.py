@@ -156,6 +156,18 @@ def watch(
 
 
 @app.command()
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Say what is wrong with a run, most likely first. Exit code 1 if something is. It only reads: no --dry-run."""
+    from megatron_recipe.diagnose import diagnose_command
+
+    raise typer.Exit(diagnose_command(run, lang, as_json=as_json))
+
+
+@app.command()
 def sync(
     folder: Annotated[Path, typer.Argument(help="A run folder; with --to or --from also a dataset or an export.")],
     to: Annotated[str | None, typer.Option(metavar="PLACE", help="Copy there: user@host:path, remote:path.")] = None,

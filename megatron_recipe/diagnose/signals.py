@@ -1,0 +1,148 @@
+"""The numbers that checks are made of: medians and windows of a run's records, with the steps that they stand for."""
+
+import math
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from megatron_recipe.diagnose.reading import LIFE, Record, RunFacts
+
+LATE_SHARE, LATE_LEAST = 0.15, 4
+"""The end of a run that counts as how it stands: this share of its records, and so many at least."""
+SMOOTH = 5
+"""Records of a running median."""
+ENOUGH = 6
+"""Records below which nothing is said about a course."""
+NORMAL = 1.4826
+"""Of a median absolute deviation to a standard deviation."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Finite values of one field, with their steps."""
+
+    steps: list[int]
+    values: list[float]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def median(self) -> float:
+        """Of the values, of which there is one at least."""
+        return median(self.values)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last step."""
+        return self.steps[0], self.steps[-1]
+
+    def part(self, first: int, stop: int | None = None) -> "Points":
+        """By place in the list."""
+        return Points(self.steps[first:stop], self.values[first:stop])
+
+    def after(self, step: int) -> "Points":
+        """Those beyond a step."""
+        first = next((place for place, one in enumerate(self.steps) if one > step), len(self.steps))
+        return self.part(first)
+
+    def late(self) -> "Points":
+        """The end of the run."""
+        return self.part(-max(LATE_LEAST, round(LATE_SHARE * len(self))))
+
+    def smoothed(self, width: int = SMOOTH) -> "Points":
+        """Running median of the last `width` values."""
+        return Points(
+            self.steps[width - 1 :],
+            [median(self.values[end - width : end]) for end in range(width, len(self.values) + 1)],
+        )
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Numbers of one run."""
+
+    facts: RunFacts
+
+    def setting(self, section: str, name: str, default: Any = None) -> Any:
+        """A value of config.yaml."""
+        value = (self.facts.config.get(section) or {}).get(name)
+        return default if value is None else value
+
+    def points(self, *fields: str) -> Points:
+        """Values over the training records, each of the first field that it has."""
+        found = []
+        for record in self.facts.train:
+            value = next((record[field] for field in fields if record.get(field) is not None), None)
+            if isinstance(value, int | float) and math.isfinite(value):
+                found.append((record["step"], float(value)))
+        return Points([step for step, _ in found], [value for _, value in found])
+
+    def loss(self) -> Points:
+        """Mean of the steps between records, where it was recorded."""
+        return self.points("loss_mean", "loss")
+
+    def events(self, *names: str) -> list[Record]:
+        """Events of these names, in their order."""
+        return [event for event in self.facts.events if event["event"] in names]
+
+    @property
+    def step(self) -> int:
+        """Of the last training record; 0 without one."""
+        return self.facts.train[-1]["step"] if self.facts.train else 0
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps of the warm-up."""
+        return round(self.setting("schedule", "warmup_fraction", 0.0) * self.setting("train", "steps", 0))
+
+    @property
+    def settled(self) -> int:
+        """Step after which the course of a run is judged: its warm-up, and a twentieth of the steps at least."""
+        return max(self.warmup_steps, self.step // 20)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """The tokenizer's; None where neither the configuration nor a dataset tells."""
+        sizes = [(manifest.get("tokenizer") or {}).get("vocab_size") for manifest in self.facts.manifests]
+        return self.setting("model", "vocab_size") or next((size for size in sizes if size), None)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Of the full batch."""
+        return int(
+            self.setting("batch", "global_batch_size_samples", 0) * self.setting("model", "sequence_length_tokens", 0)
+        )
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the run trains on GPUs, as far as it is known."""
+        return self.facts.environment.get("device", "cpu") != "cpu"
+
+    @property
+    def from_weights(self) -> bool:
+        """Whether it began with weights of another run."""
+        return bool(self.setting("train", "init_from"))
+
+    @property
+    def last_life(self) -> str:
+        """The last event of start, resume, stopped, end, failed; empty without one."""
+        events = self.events(*LIFE)
+        return events[-1]["event"] if events else ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run ended or was stopped by itself."""
+        return self.last_life in ("stopped", "end", "failed")
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Median time of a step lately."""
+        late = self.points("step_seconds").late()
+        return late.median if len(late) else None
+
+
+def deviation(values: list[float]) -> float:
+    """Robust standard deviation."""
+    middle = median(values)
+    return NORMAL * median(abs(value - middle) for value in values)
