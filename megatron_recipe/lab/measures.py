@@ -55,16 +55,16 @@ def measure(folder: Path, config: Config, held_out: Sequence[str], target_loss: 
     train = [record for record in records if record["kind"] == "train"]
     sets = {kind: [record for record in records if record["kind"] == kind] for kind in held_out}
     last = [record for record in train if record["step"] > config.train.steps * (1 - LAST_SHARE)]
-    at_end = [one[-1] for one in sets.values() if one and one[-1]["step"] == config.train.steps]
+    at_end = {kind: one[-1] for kind, one in sets.items() if one and one[-1]["step"] == config.train.steps}
     is_measured = len(at_end) == len(held_out)
-    loss = _mean([record["loss"] for record in at_end]) if is_measured else None
+    loss = _mean([record["loss"] for record in at_end.values()]) if is_measured else None
     mfu = _middle(train, "mfu_full")
-    by_set = {_name_of(kind): one[-1]["loss"] for kind, one in sets.items() if one and _name_of(kind)}
+    by_set = {name: at_end.get(kind, {}).get("loss") for kind in held_out if (name := _name_of(kind))}
     return {
         "train_loss": _mean([record["loss"] for record in last]),
         HELD_OUT: loss,
         "perplexity": None if loss is None else math.exp(min(loss, 700.0)),
-        "bits_per_byte": _mean([record["bits_per_byte"] for record in at_end]) if is_measured else None,
+        "bits_per_byte": _mean([record["bits_per_byte"] for record in at_end.values()]) if is_measured else None,
         "steps_to_target": _steps_to(target_loss, list(sets.values())),
         "mfu_full": None if mfu is None else 100 * mfu,
         "tokens_per_second": _middle(train, "tokens_per_second"),

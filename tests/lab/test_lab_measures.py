@@ -86,6 +86,13 @@ def test_what_was_not_measured_is_none(tmp_path: Path) -> None:
     assert set(values.values()) == {None}  # the end was not reached; one record of speed is its warming up; no price
 
 
+def test_a_mean_over_some_of_the_sets_is_none(tmp_path: Path) -> None:
+    run_of(tmp_path, held_out(10, 6.0, "validation/zh"), train_record(20, 5.0), held_out(20, 4.0, "validation/en"))
+    values = measure(tmp_path, config(), ["validation/en", "validation/zh"], None)
+    assert (values["validation_loss"], values["bits_per_byte"], values["perplexity"]) == (None, None, None)
+    assert (values["validation_loss/en"], values["validation_loss/zh"]) == (4.0, None)
+
+
 def test_a_loss_that_is_no_number_is_none(tmp_path: Path) -> None:
     run_of(tmp_path, train_record(20, math.nan), held_out(20, math.inf))
     values = measure(tmp_path, config(), ["validation"], None)
