@@ -18,12 +18,14 @@ import pytest
 from autodl_service import PASSWORD, TOKEN, AutoDLService
 from commands import ENVIRONMENT
 from copied_run import content, make_run
+from lambda_service import KEY as LAMBDA_KEY
+from lambda_service import LambdaService
 from runpod_service import KEY, RunPodService
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```bash ([a-z-]+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 WANDB = "wandb-planted-0815"
-REMOTE = ("/workspace", "/root/autodl-tmp", "/root/autodl-fs", "/data/runs")
+REMOTE = ("/workspace", "/lambda/nfs/recipe", "/root/autodl-tmp", "/root/autodl-fs", "/data/runs")
 SSH = """#!/usr/bin/env bash
 # Runs on this machine what it is asked to run on the other one, whose folders lie in $FAR.
 echo "ssh $*" >>"$FAR/../ssh.log"
@@ -50,14 +52,15 @@ class User:
         (home / "bin" / "ssh").write_text(SSH % " ".join(REMOTE))
         recipe = f'#!/bin/sh\nexec {sys.executable} -m megatron_recipe.cli "$@"\n'
         (home / "bin" / "megatron-recipe").write_text(recipe)
-        for name in ("ssh", "megatron-recipe"):
+        (home / "bin" / "sudo").write_text('#!/bin/sh\n[ "$2" != logs ] || echo step 40\n')
+        for name in ("ssh", "megatron-recipe", "sudo"):
             (home / "bin" / name).chmod(0o755)
         for name in ("train.bin", "manifest.json"):
             (home / "work" / "datasets" / "main" / name).write_bytes(os.urandom(3000))
         for place in REMOTE:
             (self.far / place.strip("/")).mkdir(parents=True)
             make_run(self.far / place.strip("/") / "runs" / "gpt_1b", 10)
-        for name, key in ((".runpod_key", KEY), (".autodl_token", TOKEN)):
+        for name, key in ((".runpod_key", KEY), (".autodl_token", TOKEN), (".lambda_key", LAMBDA_KEY)):
             (home / name).write_text(f"{key}\n")
             (home / name).chmod(0o600)
         self.command_lines: set[str] = set()
@@ -161,6 +164,19 @@ def test_autodl_as_written(user: User) -> None:
         assert user.places_of(secret) == []
 
 
+def test_lambda_as_written(user: User) -> None:
+    with LambdaService() as service:
+        said = user.follow("lambda", LAMBDA_API_BASE_URL=service.address)
+    assert [one["status"] for one in service.instances.values()] == ["terminating"]
+    disk = user.far / "lambda" / "nfs" / "recipe"
+    assert content(disk / "datasets" / "main") == content(user.home / "work" / "datasets" / "main")
+    assert content(user.home / "work" / "runs" / "gpt_1b") == content(disk / "runs" / "gpt_1b")
+    assert "docker run --detach --name megatron-recipe --gpus all" in user.ssh_log()
+    assert "step 40" in said
+    assert LAMBDA_KEY not in said
+    assert user.places_of(LAMBDA_KEY) == []
+
+
 def test_sync_as_written(user: User) -> None:
     if shutil.which("rclone") is None:
         pytest.skip("apt-get install rclone")
@@ -228,7 +244,7 @@ def test_a_secret_is_taken_out_of_a_refusal_with_code_200(cloud: str) -> None:
 
 def test_both_languages_have_the_same_commands() -> None:
     assert blocks("clouds.md") == blocks("clouds.zh-CN.md")
-    assert {kind for kind, _ in blocks("clouds.md")} == {"runpod", "autodl", "autodl-instance", "sync"}
+    assert {kind for kind, _ in blocks("clouds.md")} == {"runpod", "autodl", "autodl-instance", "lambda", "sync"}
 
 
 def test_the_commands_load_no_library_before_they_run() -> None:
