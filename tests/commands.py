@@ -1,14 +1,19 @@
 """The project's commands, started as a user starts them: in processes of their own, on the CPU."""
 
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+WARM_SERVER = Path(__file__).with_name("warm_server.py")
 LAUNCH = ROOT / "launch/pretrain_tiny.sh"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
 SECONDS = 300
@@ -32,6 +37,35 @@ def run(command: Sequence[str], cwd: Path, **environment: str) -> subprocess.Com
     return subprocess.run(
         command, cwd=cwd, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=SECONDS
     )
+
+
+@cache
+def warm_python() -> Path:
+    """A stand-in for Python whose processes are forked by a server that has imported the libraries: warm_server.py."""
+    folder = Path(tempfile.mkdtemp(prefix="warm_python_"))
+    atexit.register(shutil.rmtree, folder)
+    socket, stand_in = folder / "socket", folder / "python"
+    command = [sys.executable, WARM_SERVER, socket]
+    with (folder / "errors").open("w") as errors:
+        server = subprocess.Popen(command, env=ENVIRONMENT, stdout=errors, stderr=errors, start_new_session=True)
+    deadline = time.monotonic() + SECONDS
+    while not socket.exists():
+        assert server.poll() is None and time.monotonic() < deadline, (folder / "errors").read_text()
+        time.sleep(0.01)
+    stand_in.write_text(
+        f"#!{sys.executable} -IS\n"
+        f"import sys\nsys.path.insert(0, {str(WARM_SERVER.parent)!r})\n"
+        f"from warm_server import ask, end_as\nend_as(ask({str(socket)!r}, sys.argv[1:]))\n"
+    )
+    stand_in.chmod(0o700)
+    return stand_in
+
+
+def run_warm(command: Sequence[str], cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`run` without the seconds of importing; for a `command` that begins with Python, also torchrun and its ranks."""
+    assert command[0] == sys.executable
+    stand_in = str(warm_python())
+    return run([stand_in, *command[1:]], cwd, **environment, PYTHON_EXEC=stand_in)
 
 
 def megatron_recipe(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

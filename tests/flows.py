@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from commands import megatron_recipe
+from commands import recipe_command, run_warm
 
 from megatron_recipe.checkpoint_integrity import MARKER
 from megatron_recipe.files import read_jsonl
@@ -28,14 +28,14 @@ def events(run: Path, *kinds: str) -> list[dict[str, Any]]:
 
 def trained(folder: Path, *arguments: object) -> str:
     """Run `train ARGUMENTS`, which must end well; returns what it said."""
-    result = megatron_recipe("train", *arguments, cwd=folder)
+    result = run_warm(recipe_command(["train", *arguments]), folder)
     assert result.returncode == 0, result.stderr
     return result.stderr
 
 
 def training_is_refused(folder: Path, *arguments: object) -> str:
     """Run `train ARGUMENTS`, which must end with one message and exit code 2; returns the message."""
-    result = megatron_recipe("train", *arguments, cwd=folder)
+    result = run_warm(recipe_command(["train", *arguments]), folder)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     before, found, message = result.stderr.rpartition("error: ")

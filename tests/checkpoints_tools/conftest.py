@@ -1,27 +1,21 @@
 """Small runs of the real trainer, made once for all tests of this folder."""
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import ENVIRONMENT
+from commands import run_warm
 
 
 @pytest.fixture(scope="session")
 def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the finished runs `tied` and `untied_qk_norm`, two checkpoints each."""
     folder = tmp_path_factory.mktemp("runs")
-    root = Path(__file__).parents[2]
-    subprocess.run(
-        [sys.executable, "-W", "ignore", Path(__file__).with_name("train_small_runs.py"), dataset, folder],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": ""},
-        check=True,
-    )
+    script = Path(__file__).with_name("train_small_runs.py")
+    done = run_warm([sys.executable, str(script), str(dataset), str(folder)], folder)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -58,8 +52,6 @@ def family_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = save(build(case), root / str(case) / "hf")
         import_hf(plan_import(folder), folder.with_name("imported"), compare=False)
     script = Path(__file__).with_name("megatron_references.py")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", script, root], env=ENVIRONMENT, capture_output=True, text=True
-    )
+    done = run_warm([sys.executable, str(script), str(root)], root)
     assert done.returncode == 0, done.stderr
     return root

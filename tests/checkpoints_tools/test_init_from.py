@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import megatron_recipe, run, sets
+from commands import recipe_command, run_warm, sets
 from hf_models import Case, build, exported, save
 from layouts import LEARNING_RATE, MODELS, PAIRS
 from safetensors.torch import load_file
@@ -32,8 +32,8 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Numbers]:
     for name, (case, _) in MODELS.items():
         folder = save(build(case, num_hidden_layers=4), root / name / "hf")
         import_hf(plan_import(folder), folder.with_name("imported"), compare=False)
-    torchrun = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
-    done = run([*torchrun, str(Path(__file__).with_name("layout_ranks.py")), str(root)], cwd=root.parent)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
+    done = run_warm([*torchrun, str(Path(__file__).with_name("layout_ranks.py")), str(root)], cwd=root.parent)
     assert done.returncode == 0, done.stderr[-3000:]
     return root, json.loads(done.stdout.splitlines()[-1])
 
@@ -90,7 +90,8 @@ def test_a_run_of_the_recipe_begins_at_transformers_loss(dataset, tmp_path):
         "precision.dtype=fp32",
     )
     recipe = tmp_path / "imported/recipe.yaml"
-    done = megatron_recipe("train", recipe, "--run-dir", tmp_path / "run", *sets(*settings), cwd=tmp_path)
+    command = recipe_command(["train", recipe, "--run-dir", tmp_path / "run", *sets(*settings)])
+    done = run_warm(command, tmp_path)
     assert done.returncode == 0, done.stderr
     config = load_config(str(tmp_path / "run/config.yaml"))
     batches = train_batches(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import run, torchrun_command
+from commands import run_warm, torchrun_command
 from small_runs import arguments
 from torch.overrides import _get_current_function_mode_stack, _pop_mode
 
@@ -31,7 +31,7 @@ def two_process_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """
     folder = tmp_path_factory.mktemp("two_processes") / "run"
     overrides = ("train.stop_at_step=8", "checkpoint.save_every_steps=4")
-    result = run(torchrun_command(2, arguments(dataset, folder, *overrides)), folder.parent)
+    result = run_warm(torchrun_command(2, arguments(dataset, folder, *overrides)), folder.parent)
     assert result.returncode == 0, result.stderr
     return folder
 

@@ -1,13 +1,13 @@
 """A stretch of bad text and a NaN: rolled back once, left out for good, and the model ends as without them."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from commands import ENVIRONMENT, SECONDS
+from commands import run_warm
 from flows import copy_at, events, trained, training_is_refused
 from small_runs import records
 from typer.testing import CliRunner
@@ -30,10 +30,10 @@ def options(dataset: Path, run: Path, *more: str) -> list[str]:
     return ["gpt_tiny_cpu", "--run-dir", str(run), *[word for one in sets for word in ("--set", one)]]
 
 
-def train_planted(dataset: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def train_planted(dataset: Path, run: Path, *more: str) -> CompletedProcess[str]:
     """`train` with the benchmark's loss, which is not a number for a sample of one token repeated."""
     command = [sys.executable, "-m", "benchmarks.accidents", "train", *options(dataset, run, *more)]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=run.parent, timeout=SECONDS)
+    return run_warm(command, run.parent)
 
 
 @pytest.fixture(scope="module")

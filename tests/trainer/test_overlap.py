@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import run
+from commands import run_warm
 from continuations import judged
 from direct_steps import DirectRun, small_config
 
@@ -22,7 +22,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What rank 0 of two prints."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = Path(__file__).parent / "overlap_ranks.py"
-    done = run([*torchrun, str(script)], cwd=tmp_path_factory.mktemp("overlap"))
+    done = run_warm([*torchrun, str(script)], cwd=tmp_path_factory.mktemp("overlap"))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

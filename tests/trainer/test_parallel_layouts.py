@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import run, torchrun_command
+from commands import run_warm, torchrun_command
 from small_runs import arguments, records
 
 LAYOUTS = {
@@ -22,7 +22,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_two_processes_continue_a_checkpoint_with_the_numbers_of_one(dataset, half_run, resumed_run, tmp_path, layout):
     folder = Path(shutil.copytree(half_run, tmp_path / "run"))
-    result = run(
+    result = run_warm(
         torchrun_command(2, arguments(dataset, folder, "train.stop_at_step=10", *LAYOUTS[layout])), cwd=tmp_path
     )
     assert result.returncode == 0, result.stderr

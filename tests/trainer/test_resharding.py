@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import run, torchrun_command
+from commands import run_warm, torchrun_command
 from flows import copy_at
 from small_runs import arguments, records
 
@@ -42,7 +42,7 @@ def spread_run(optimizer: str, request: pytest.FixtureRequest, tmp_path_factory:
 def train(dataset: Path, folder: Path, processes: int, stop: int, *overrides: str) -> None:
     """Begin or continue a run with torchrun."""
     command = torchrun_command(processes, arguments(dataset, folder, f"train.stop_at_step={stop}", *overrides))
-    result = run(command, folder.parent)
+    result = run_warm(command, folder.parent)
     assert result.returncode == 0, result.stderr
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import interrupt, megatron_recipe, recipe_command
+from commands import interrupt, recipe_command, run_warm
 from small_runs import BATCH, arguments, records
 
 NUMBERS = ("kind", "step", "samples", "tokens", "loss", "learning_rate", "grad_norm")
@@ -20,7 +20,7 @@ def straight_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """20 steps by one process, with a checkpoint at step 10."""
     folder = tmp_path_factory.mktemp("straight")
     save = "checkpoint.save_every_steps=10"
-    result = megatron_recipe("train", "gpt_tiny_cpu", *arguments(dataset, folder / "run", save), cwd=folder)
+    result = run_warm(recipe_command(["train", "gpt_tiny_cpu", *arguments(dataset, folder / "run", save)]), folder)
     assert result.returncode == 0, result.stderr
     return folder / "run"
 
@@ -100,7 +100,7 @@ def test_signals_stop_with_a_checkpoint_and_the_next_start_goes_on_with_the_next
         seen = len(taken)
         marker = json.loads((folder / f"checkpoints/step_{seen:08d}/checkpoint.json").read_text(encoding="utf-8"))
         assert (marker["step"], marker["samples"]) == (seen, seen * BATCH)
-    result = megatron_recipe(*command[3:], cwd=tmp_path)
+    result = run_warm(command, tmp_path)
     assert result.returncode == 0, result.stderr
     assert f"continuing {folder} after step {seen}" in result.stderr
     # each loss is that of the run without a stop, so each sample is

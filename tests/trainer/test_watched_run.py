@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from commands import recipe_command, run
+from commands import recipe_command, run_warm
 from small_runs import arguments, records
 from wandb_files import logged_numbers, wandb_history
 from webhook_server import Service
@@ -34,7 +34,7 @@ def watched(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
         addresses = {WEBHOOK: chat.address, HEARTBEAT: watchdog.address}
         for last in (4, 8):
             settings = arguments(dataset, run_dir, *SETTINGS, *WANDB, f"train.stop_at_step={last}")
-            done = run(recipe_command(["train", "gpt_tiny_cpu", *settings]), run_dir.parent, **addresses)
+            done = run_warm(recipe_command(["train", "gpt_tiny_cpu", *settings]), run_dir.parent, **addresses)
             assert done.returncode == 0, done.stderr
             console += done.stdout + done.stderr
         return run_dir, [*chat.requests, *watchdog.requests], console
