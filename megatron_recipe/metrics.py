@@ -76,10 +76,12 @@ class Speedometer:
 
 
 def memory(device: torch.device) -> dict[str, float | None]:
-    """The most that torch has held at once on this rank's GPU since the start, allocated and reserved, in GB."""
+    """The most that torch has held at once on this rank's GPU since the start, allocated and reserved, and what the
+    card has, in GB."""
     if device.type != "cuda":
         return {"memory_gb": None, "memory_reserved_gb": None}
     return {
+        "memory_card_gb": torch.cuda.get_device_properties(device).total_memory / 1e9,
         "memory_gb": torch.cuda.max_memory_allocated(device) / 1e9,
         "memory_reserved_gb": torch.cuda.max_memory_reserved(device) / 1e9,
     }

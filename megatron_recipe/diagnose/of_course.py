@@ -13,7 +13,7 @@ GRADIENT_RATIO = 10.0
 ALWAYS_CLIPPED = 0.9
 LARGE_UPDATE, SMALL_UPDATE, TINY_UPDATE = 0.2, 3e-4, 5e-5
 RATE_ERROR, RATE_RECORDS = 0.05, 3
-EARLY_SHARE, EARLY_RISE_NATS = 0.25, 0.3
+EARLY_SHARE, EARLY_RISE_NATS, EARLY_UPDATE = 0.25, 0.3, 0.1
 APART_NATS, RISEN_NATS = 0.5, 0.05
 
 
@@ -202,11 +202,11 @@ def warmup_missing(signals: Signals) -> Finding:
     highest = max((record.get("loss_max") or record["loss"] for record in early), default=0.0)
     rose = began is not None and highest > began + EARLY_RISE_NATS
     if ratio:
-        seen.append(Evidence("update_ratio", ratio, f"≤ {LARGE_UPDATE}", early[0]["step"], early[-1]["step"]))
+        seen.append(Evidence("update_ratio", ratio, f"≤ {EARLY_UPDATE}", early[0]["step"], early[-1]["step"]))
     if began is not None:
         limit = f"≤ {began + EARLY_RISE_NATS:.3g}"
         seen.append(Evidence("loss_max", highest, limit, early[0]["step"], early[-1]["step"]))
-    is_harmful = not signals.from_weights and (rose or ratio > LARGE_UPDATE)
+    is_harmful = not signals.from_weights and (rose or ratio > EARLY_UPDATE)
     return Finding(state_of(is_harmful, not signals.from_weights), tuple(seen))
 
 

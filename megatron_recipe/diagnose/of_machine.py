@@ -11,7 +11,6 @@ SLOW_RANK = 1.5
 HOT_CELSIUS = 85.0
 HOST_PERCENT, SHARED_PERCENT = 95.0, 90.0
 SLOWED = 0.7
-GIB = 2**30
 
 
 def data_wait(signals: Signals) -> Finding:
@@ -64,8 +63,8 @@ def gpu_memory(signals: Signals) -> Finding:
     """GPU memory is short, or much of it is not used."""
     used = signals.points("memory_reserved_gb", "gpu_memory_used_gb_max")
     ran_out = signals.events("out_of_memory")
-    total = card_memory_gb(str(signals.facts.environment.get("device", "cpu")))
-    if not len(used) or not total:
+    total = card_memory_gb(signals, used)
+    if not total:
         return Finding("attention", (Evidence("out_of_memory", len(ran_out), "0"),)) if ran_out else NOT_MEASURED
     share = used.late().median / total
     seen = (
@@ -77,15 +76,15 @@ def gpu_memory(signals: Signals) -> Finding:
     return Finding(state_of(share > MEMORY_FULL, is_odd), seen, notes)
 
 
-def card_memory_gb(device: str) -> float | None:
-    """Memory of the card that CUDA reports under this name; None where it is not in the table."""
-    if device == "cpu":
-        return None
+def card_memory_gb(signals: Signals, used: Points) -> float | None:
+    """Memory of the card, as it was recorded or as the table of cards has it; None where neither tells."""
+    recorded = signals.points("memory_card_gb")
+    if len(recorded) or not len(used) or not signals.on_gpu:
+        return recorded.values[-1] if len(recorded) and len(used) else None
     from megatron_recipe.plan.hardware import hardware_for, profiles
 
-    sizes = [card.memory_bytes for card in profiles().values() if card.card in device]
-    found = hardware_for(device, max(sizes)) if sizes else None
-    return found.memory_bytes / 1e9 if found else None
+    found = hardware_for(signals.facts.environment["device"], round(max(used.values) * 1e9))
+    return profiles()[found.name].memory_bytes / 1e9 if found else None
 
 
 def stragglers(signals: Signals) -> Finding:

@@ -80,11 +80,12 @@ def evidence_words(seen: Evidence, lang: str) -> str:
     value = seen.value if isinstance(seen.value, str) else number(seen.value)
     text = f"{seen.metric} {value}"
     if seen.limit:
-        text += " " + page["limit"].format(limit=seen.limit)
+        text += page["limit"].format(limit=seen.limit)
     if seen.first_step is None:
         return text
     single = seen.last_step is None or seen.last_step == seen.first_step
-    return f"{text}, {page['at.step' if single else 'at.steps'].format(first=seen.first_step, last=seen.last_step)}"
+    where = page["at.step" if single else "at.steps"].format(first=seen.first_step, last=seen.last_step)
+    return f"{text}{page['comma']}{where}"
 
 
 def number(value: float) -> str:
@@ -114,7 +115,7 @@ def print_results(signals: Signals, results: list[Result], lang: str) -> None:
         console.print(f"\n{place}. {words.title} [{page[f'state.{state}']}]", style=COLOURS[state])
         lines = [words.phenomenon, *(f"· {evidence_words(seen, lang)}" for seen in one.finding.evidence)]
         lines += [f"→ {page[f'note.{note}']}" for note in one.finding.notes]
-        lines += [f"{page[name]}: {getattr(words, name)}" for name in ("causes", "checks", "remedies")]
+        lines += [f"{page[name]}{page['colon']}{getattr(words, name)}" for name in ("causes", "checks", "remedies")]
         console.print(Padding("\n".join(lines), (0, 0, 0, 3)))
     console.print()
     console.print(_table(results, lang))

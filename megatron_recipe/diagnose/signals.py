@@ -1,7 +1,7 @@
 """The numbers that checks are made of: medians and windows of a run's records, with the steps that they stand for."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -63,6 +63,8 @@ class Signals:
     """Numbers of one run."""
 
     facts: RunFacts
+    known: dict[tuple[str, ...], Points] = field(default_factory=dict)
+    """Series that were asked for before."""
 
     def setting(self, section: str, name: str, default: Any = None) -> Any:
         """A value of config.yaml."""
@@ -71,12 +73,15 @@ class Signals:
 
     def points(self, *fields: str) -> Points:
         """Values over the training records, each of the first field that it has."""
-        found = []
-        for record in self.facts.train:
-            value = next((record[field] for field in fields if record.get(field) is not None), None)
-            if isinstance(value, int | float) and math.isfinite(value):
-                found.append((record["step"], float(value)))
-        return Points([step for step, _ in found], [value for _, value in found])
+        if fields not in self.known:
+            steps, values = [], []
+            for record in self.facts.train:
+                value = next((record[name] for name in fields if record.get(name) is not None), None)
+                if isinstance(value, int | float) and math.isfinite(value):
+                    steps.append(record["step"])
+                    values.append(float(value))
+            self.known[fields] = Points(steps, values)
+        return self.known[fields]
 
     def loss(self) -> Points:
         """Mean of the steps between records, where it was recorded."""

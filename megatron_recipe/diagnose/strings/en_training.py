@@ -14,7 +14,7 @@ TRAINING = {
     "warmup_missing": CheckWords(
         "No warm-up",
         "The first steps have the full learning rate, while AdamW's averages are still of few gradients.",
-        "schedule.warmup_fraction gives no step; wrong where an early update_ratio is above {LARGE_UPDATE:g} or the "
+        "schedule.warmup_fraction gives no step; wrong where an early update_ratio is above {EARLY_UPDATE:g} or the "
         "loss rises by {EARLY_RISE_NATS:g}",
         "warmup_fraction=0, or so small that it rounds to no step",
         "loss_max, grad_norm_max and update_ratio of the first quarter",

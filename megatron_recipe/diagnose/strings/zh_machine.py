@@ -145,6 +145,8 @@ PAGE = {
     "remedies": "处理",
     "at.step": "第 {first:,} 步",
     "at.steps": "第 {first:,}-{last:,} 步",
+    "colon": "：",
+    "comma": "，",
     "limit": "（界限 {limit}）",
     "note.input": "输入：训练步在等数据",
     "note.small_batch": "微批量不足 4,096 个 token",

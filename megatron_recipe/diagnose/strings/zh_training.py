@@ -14,7 +14,7 @@ TRAINING = {
     "warmup_missing": CheckWords(
         "没有预热",
         "最初几步就用满学习率，而 AdamW 的滑动平均还只来自少数梯度。",
-        "schedule.warmup_fraction 不足一步；早期 update_ratio 超过 {LARGE_UPDATE:g} 或损失上升 "
+        "schedule.warmup_fraction 不足一步；早期 update_ratio 超过 {EARLY_UPDATE:g} 或损失上升 "
         "{EARLY_RISE_NATS:g} 时为错误",
         "warmup_fraction=0，或小到四舍五入后没有一步",
         "前四分之一的 loss_max、grad_norm_max 和 update_ratio",

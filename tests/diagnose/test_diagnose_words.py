@@ -1,0 +1,64 @@
+"""The words of the checks: complete in both languages, with the limits of the code; the committed tables are theirs."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from megatron_recipe.diagnose.criteria import CRITERIA
+from megatron_recipe.diagnose.criterion import GROUPS, STATES
+from megatron_recipe.diagnose.output import words_of
+from megatron_recipe.diagnose.reference import FILES, table, with_table, write_tables
+from megatron_recipe.diagnose.signals import LIFE
+from megatron_recipe.diagnose.strings import CHECKS, PAGES
+from megatron_recipe.errors import DataError
+
+DOCS = Path(__file__).parents[2] / "docs"
+LANGUAGES = pytest.mark.parametrize("lang", sorted(CHECKS))
+
+
+@LANGUAGES
+def test_every_check_has_its_words_with_its_limits(lang: str) -> None:
+    names = [criterion.name for criterion in CRITERIA]
+    assert sorted(CHECKS[lang]) == sorted(names)
+    assert len(set(names)) == len({criterion.rank for criterion in CRITERIA}) == len(names)
+    for name in names:
+        for text in asdict(words_of(name, lang)).values():
+            assert text
+            assert "{" not in text
+
+
+def test_both_languages_have_the_same_limits_in_their_criteria() -> None:
+    def placeholders(text: str) -> list[str]:
+        return sorted(part.split("}")[0] for part in text.split("{")[1:])
+
+    for name, words in CHECKS["en"].items():
+        assert placeholders(words.criterion) == placeholders(CHECKS["zh"][name].criterion), name
+
+
+def test_both_pages_have_the_same_keys() -> None:
+    assert sorted(PAGES["en"]) == sorted(PAGES["zh"])
+    wanted = {f"state.{state}" for state in STATES} | {f"group.{group}" for group in GROUPS}
+    assert wanted | {f"life.{life}" for life in ("", *LIFE)} <= set(PAGES["en"])
+
+
+@LANGUAGES
+def test_the_committed_table_is_that_of_the_code(lang: str) -> None:
+    committed = (DOCS / FILES[lang]).read_text(encoding="utf-8")
+    stale = "stale: run `python -m megatron_recipe.diagnose.reference docs`"
+    assert committed == with_table(committed, lang), stale
+    assert committed.count("| **") == len(CRITERIA)
+
+
+def test_the_table_is_put_between_its_marks(tmp_path: Path) -> None:
+    for name in FILES.values():
+        (tmp_path / name).write_text("a\n<!-- table: begin -->\nold\n<!-- table: end -->\nb\n")
+    assert [path.name for path in write_tables(tmp_path)] == list(FILES.values())
+    assert (tmp_path / FILES["en"]).read_text() == (
+        f"a\n<!-- table: begin -->\n{table('en')}\n<!-- table: end -->\nb\n"
+    )
+
+
+def test_a_page_without_marks_is_named() -> None:
+    with pytest.raises(DataError, match=r"diagnose\.md lacks the marks"):
+        with_table("no marks", "en")
