@@ -162,8 +162,13 @@ def consult_clocks(run: Run, stop: StopRequest, step_seconds: float) -> tuple[fl
 
 
 def is_interrupted(run: Run, stop: StopRequest) -> bool:
-    """Whether this rank wants an evaluation to be broken off: it was told to stop, or time or budget are at an end."""
+    """Whether this rank wants an evaluation to be broken off: it was told to stop, or time or budget are at an end.
+
+    Asked after each batch, so that a long evaluation shows that it lives.
+    """
     run.mark_time()
+    if run.observation.messenger:
+        run.observation.messenger.beat()
     stop.look_at_clock(reserve_seconds(run, run.writer.last_seconds + run.validation_seconds))
     return bool(stop) or (run.clock is not None and run.ranks.is_first and run.clock.share(0.0) >= 1)
 

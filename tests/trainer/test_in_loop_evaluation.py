@@ -1,11 +1,14 @@
 """Benchmarks while a model is trained: the scores are those of its export, and the training does not know of them."""
 
 import json
+import random
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from direct_steps import DirectRun
@@ -17,11 +20,13 @@ from megatron_recipe import recording
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import read_dataset_facts
 from megatron_recipe.errors import DataError
-from megatron_recipe.in_loop_evaluation import InLoopEvaluation
+from megatron_recipe.in_loop_evaluation import InLoopEvaluation, random_states_unchanged
 from megatron_recipe.initial_weights import take_initial_weights
 from megatron_recipe.likelihoods import EvaluationError
 from megatron_recipe.parallel import Ranks
+from megatron_recipe.preemption import StopRequest
 from megatron_recipe.recipes import load_config
+from megatron_recipe.train import is_interrupted
 
 pytest.importorskip("lm_eval.models.huggingface", reason="the extra `eval` is not installed")
 
@@ -162,6 +167,50 @@ def test_an_answer_that_is_longer_than_the_model_reads_is_refused(dataset, tmp_p
     file.write_text(json.dumps({"question": "no choices"}), encoding="utf-8")
     with pytest.raises(DataError, match=r"arc_easy: .*'choices' is undefined"):
         InLoopEvaluation(configured(dataset, *overrides), read_dataset_facts(dataset), ONE_RANK)
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "share", "is_first", "expected"),
+    [
+        (None, 0, None, True, False),
+        ("SIGTERM", 0, None, False, True),
+        (None, 100, None, False, True),  # of which 50 are kept back for a first save
+        (None, 10_000, None, False, False),
+        (None, 0, 0.99, True, False),
+        (None, 0, 1.0, True, True),
+        (None, 0, 1.0, False, False),  # the first rank's clock counts
+    ],
+)
+def test_what_breaks_an_evaluation_off(asked, limit, share, is_first, expected):
+    stop = StopRequest(time.monotonic() - 60, limit)
+    stop.reason = asked
+    marks, beats = [], []
+    run = SimpleNamespace(
+        mark_time=lambda: marks.append(1),
+        observation=SimpleNamespace(messenger=SimpleNamespace(beat=lambda: beats.append(1))),
+        config=SimpleNamespace(train=SimpleNamespace(time_limit_seconds=limit)),
+        writer=SimpleNamespace(last_seconds=0.0),
+        validation_seconds=0.0,
+        clock=None if share is None else SimpleNamespace(share=lambda step_seconds: share),
+        ranks=SimpleNamespace(is_first=is_first),
+    )
+    assert is_interrupted(run, stop) is expected
+    assert marks == beats == [1]
+
+
+def test_random_states_are_what_they_were():
+    def drawn() -> tuple[float, float, float]:
+        return random.random(), float(np.random.random()), float(torch.rand(()))
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    first = drawn()
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    with pytest.raises(KeyError), random_states_unchanged():
+        drawn()
+        raise KeyError
+    assert drawn() == first
 
 
 class ScoresStub:
