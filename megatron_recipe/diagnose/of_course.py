@@ -4,10 +4,10 @@ import math
 
 from megatron_recipe.diagnose.criterion import NOT_MEASURED, Criterion, Evidence, Finding, state_of
 from megatron_recipe.diagnose.schedule import planned_rate
-from megatron_recipe.diagnose.signals import ENOUGH, Signals
+from megatron_recipe.diagnose.signals import ENOUGH, USUAL_WARMUP, Signals
 
-EXPLODED_NATS, EXPLODED_SHARE = 0.5, 0.08
-FALLEN_PART, FALLEN_STEPS = 0.85, 50
+EXPLODED_NATS, EXPLODED_SHARE, EXPLODED_DEVIATIONS = 0.5, 0.08, 4.0
+FALLEN_PART, FALLEN_STEPS = 0.85, 80
 JITTER_NATS, SMALL_BATCH_TOKENS = 0.15, 32_768
 GRADIENT_RATIO = 10.0
 ALWAYS_CLIPPED = 0.9
@@ -37,11 +37,12 @@ def not_a_number(signals: Signals) -> Finding:
 
 def loss_explodes(signals: Signals) -> Finding:
     """The loss stands far above its lowest, or above where it began."""
-    loss = signals.loss().smoothed(3)
+    raw = signals.loss()
+    loss = raw.smoothed()
     if len(loss) < ENOUGH:
         return NOT_MEASURED
     late, lowest = loss.late(), min(loss.values)
-    limit = lowest + max(EXPLODED_NATS, EXPLODED_SHARE * lowest)
+    limit = lowest + max(EXPLODED_NATS, EXPLODED_SHARE * lowest, EXPLODED_DEVIATIONS * raw.after(signals.settled).noise)
     where = loss.steps[loss.values.index(lowest)]
     seen = (
         Evidence("loss", late.median, f"≤ {limit:.3g}", *late.span),
@@ -193,7 +194,7 @@ def rate_not_as_planned(signals: Signals) -> Finding:
 
 def warmup_missing(signals: Signals) -> Finding:
     """The learning rate begins at its peak; wrong where the first part of the run shows it."""
-    seen = [Evidence("schedule.warmup_fraction", signals.setting("schedule", "warmup_fraction", 0.0), "> 0")]
+    seen = [Evidence("schedule.warmup_fraction", signals.setting("schedule", "warmup_fraction", USUAL_WARMUP), "> 0")]
     if signals.warmup_steps >= 1:
         return Finding("ok", tuple(seen))
     early = [record for record in signals.facts.train if record["step"] <= EARLY_SHARE * signals.step]

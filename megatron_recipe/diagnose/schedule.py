@@ -16,11 +16,11 @@ def planned_rate(config: Record, samples: int) -> float | None:
     if batch.get("ramp_up_from_samples") or (budget.get("amount") and budget.get("unit") != "tokens"):
         return None
     size, steps = batch.get("global_batch_size_samples"), train.get("steps")
-    peak, low = schedule.get("peak_learning_rate"), schedule.get("min_learning_rate") or 0.0
-    if not (size and steps and peak):
+    peak, low, warmup = (schedule.get(name) for name in ("peak_learning_rate", "min_learning_rate", "warmup_fraction"))
+    if not (size and steps and peak) or low is None or warmup is None:  # config.yaml of a run has them all
         return None
     total = size * steps
-    warm = round((schedule.get("warmup_fraction") or 0.0) * steps) * size
+    warm = round(warmup * steps) * size
     if warm and samples <= warm:
         return float(peak * samples / warm)
     return float(low + _share(schedule, min(samples, total), warm, total) * (peak - low))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -13,6 +14,8 @@ SMOOTH = 5
 """Records of a running median."""
 ENOUGH = 6
 """Records below which nothing is said about a course."""
+USUAL_WARMUP = 0.02
+"""The trainer's default of schedule.warmup_fraction."""
 NORMAL = 1.4826
 """Of a median absolute deviation to a standard deviation."""
 
@@ -26,6 +29,12 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def noise(self) -> float:
+        """Robust standard deviation of a value around its neighbours; 0 with less than two."""
+        steps = [abs(one - other) for one, other in pairwise(self.values)]
+        return NORMAL * median(steps) / math.sqrt(2) if steps else 0.0
 
     @property
     def median(self) -> float:
@@ -99,7 +108,7 @@ class Signals:
     @property
     def warmup_steps(self) -> int:
         """Steps of the warm-up."""
-        return round(self.setting("schedule", "warmup_fraction", 0.0) * self.setting("train", "steps", 0))
+        return round(self.setting("schedule", "warmup_fraction", USUAL_WARMUP) * self.setting("train", "steps", 0))
 
     @property
     def settled(self) -> int:
@@ -145,9 +154,3 @@ class Signals:
         """Median time of a step lately."""
         late = self.points("step_seconds").late()
         return late.median if len(late) else None
-
-
-def deviation(values: list[float]) -> float:
-    """Robust standard deviation."""
-    middle = median(values)
-    return NORMAL * median(abs(value - middle) for value in values)

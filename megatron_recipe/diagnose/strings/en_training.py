@@ -73,7 +73,8 @@ TRAINING = {
     "loss_explodes": CheckWords(
         "Loss explodes",
         "The loss rises and does not come back.",
-        "Median at the end above the lowest running median by {EXPLODED_NATS:g} nats and {EXPLODED_SHARE:.0%}",
+        "Median at the end above the lowest running median by {EXPLODED_NATS:g} nats, {EXPLODED_SHARE:.0%}, and "
+        "{EXPLODED_DEVIATIONS:g} × the noise of its records",
         "Learning rate too high; no clipping; no warm-up; exploding attention logits; half precision",
         "Which grew first: update_ratio, grad_norm_max, attention_logit_max or activation_rms_last",
         "Go back to a checkpoint before the rise with a lower learning rate, clipping and warm-up",

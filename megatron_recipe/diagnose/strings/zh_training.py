@@ -71,7 +71,8 @@ TRAINING = {
     "loss_explodes": CheckWords(
         "损失爆炸",
         "损失上升后不再回来。",
-        "末尾中位数比最低的滑动中位数高出 {EXPLODED_NATS:g} nat 且 {EXPLODED_SHARE:.0%}",
+        "末尾中位数比最低的滑动中位数高出 {EXPLODED_NATS:g} nat、{EXPLODED_SHARE:.0%}，且 "
+        "{EXPLODED_DEVIATIONS:g} 倍记录噪声",
         "学习率太高；没有裁剪；没有预热；注意力 logit 爆炸；半精度",
         "谁先增长：update_ratio、grad_norm_max、attention_logit_max 还是 activation_rms_last",
         "回到上升之前的检查点，用更低的学习率、裁剪和预热",
