@@ -1,8 +1,10 @@
 """A small dataset and small runs of the real trainer, made once for all tests that need them."""
 
+import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import megatron_recipe, run, torchrun_command
@@ -36,3 +38,19 @@ def resumed_run(dataset: Path, half_run: Path, tmp_path_factory: pytest.TempPath
     result = run(torchrun_command(1, arguments(dataset, folder, "train.stop_at_step=10")), folder)
     assert result.returncode == 0, result.stderr
     return folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Instead of xdist's own, whatever `--dist` says."""
+    from spread import Spread
+
+    return Spread(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In xdist's processes: the order that spread.py gives. One process alone keeps the usual one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from spread import place
+
+        items.sort(key=lambda item: place(item.nodeid))
