@@ -73,27 +73,32 @@ class ModelReadings:
             return {}
         clip = self.clip_grad_norm
         factor = max(1.0, grad_norm / clip) ** 2 if clip > 0 and math.isfinite(grad_norm) else 1.0
+        singles = [value for read in layers.values() for value in read.values()]
+        tensors = [*sums.values(), *singles, *([] if highest is None else [highest])]
+        # one copy from the device, not one for each number
+        numbers = iter(torch.cat([tensor.reshape(-1) for tensor in tensors]).tolist())
         weights = {}
-        for name, values in zip(sums, torch.stack(list(sums.values())).tolist() if sums else [], strict=True):
-            weights[name] = [values[0] * factor, *values[1:]]
+        for name in sums:
+            gradient, *others = (next(numbers) for _ in range(len(sums[name])))
+            weights[name] = [gradient * factor, *others]
         return {
             "weights": weights,
-            "layers": {number: {name: float(value) for name, value in read.items()} for number, read in layers.items()},
-            "logit": None if highest is None else float(highest),
+            "layers": {number: {name: next(numbers) for name in read} for number, read in layers.items()},
+            "logit": None if highest is None else next(numbers),
         }
 
     @torch.no_grad()
     def _read_weights(self, weights: list[tuple[str, Tensor]], before: list[Tensor]) -> None:
         for (name, weight), old in zip(weights, before, strict=True):
             gradient = getattr(weight, "decoupled_grad", None) if weight.grad is None else weight.grad
-            new = _sampled(weight)
             nothing = torch.zeros((), device=weight.device)
             some = None if gradient is None else _sampled(gradient)
+            is_exact = weight.dtype == torch.float32  # in BF16 alone, a change is mostly rounding
             read = [
                 nothing if gradient is None else _square(gradient),
                 _square(weight),
-                _square(new.float() - old.float()),
-                _square(old),
+                _square(_sampled(weight) - old) if is_exact else nothing,
+                _square(old) if is_exact else nothing,
                 nothing if some is None else (some == 0).sum().float(),
                 nothing + (0 if some is None else some.numel()),
                 nothing + weight.numel(),
