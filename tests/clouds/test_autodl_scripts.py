@@ -150,7 +150,7 @@ def test_a_dry_run_changes_nothing(instance: Instance) -> None:
 
 def test_the_commands_of_the_page_as_written(instance: Instance) -> None:
     page = (ROOT / "docs" / "clouds.md").read_text(encoding="utf-8")
-    lines = re.findall(r"^```bash autodl-instance\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^<!-- commands: autodl-instance -->\n```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     with socket.create_server(("127.0.0.1", 0)) as free:
         environment = {**instance.environment, "TENSORBOARD_PORT": str(free.getsockname()[1])}
     done = subprocess.run(

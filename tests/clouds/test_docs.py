@@ -23,7 +23,7 @@ from lambda_service import LambdaService
 from runpod_service import KEY, RunPodService
 
 DOCS = Path(__file__).parents[2] / "docs"
-BLOCK = re.compile(r"^```bash ([a-z-]+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^<!-- commands: ([a-z-]+) -->\n```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 WANDB = "wandb-planted-0815"
 REMOTE = ("/workspace", "/lambda/nfs/recipe", "/root/autodl-tmp", "/root/autodl-fs", "/data/runs")
 SSH = """#!/usr/bin/env bash
