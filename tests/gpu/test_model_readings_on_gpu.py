@@ -1,4 +1,4 @@
-"""On a GPU: readings of the model change no bit of the training, hold in every kind of layer, and take little memory."""
+"""On a GPU: readings of the model change no bit of the training, hold in every kind of layer and cost little memory."""
 
 import math
 import subprocess
