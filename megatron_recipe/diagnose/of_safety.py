@@ -1,5 +1,7 @@
 """Checks of what a run can lose: its process, its checkpoints, its disk, its copies."""
 
+from itertools import pairwise
+
 from megatron_recipe.diagnose.criterion import NOT_MEASURED, Criterion, Evidence, Finding, state_of
 from megatron_recipe.diagnose.signals import Signals
 from megatron_recipe.watch.run_view import SILENT_AFTER_RECORDS, SILENT_AFTER_SECONDS
@@ -49,7 +51,12 @@ def checkpoint_overdue(signals: Signals) -> Finding:
     if minutes:
         seen.append(Evidence("minutes since the last checkpoint", since * each / 60, f"≤ {OVERDUE * minutes:g}"))
         late = late or since * each / 60 > OVERDUE * minutes
-    return Finding(state_of(late, since * each > AT_RISK_SECONDS), tuple(seen))
+    gaps = [stop - first for first, stop in pairwise([0, *sorted(saved)])] if signals.events("start") else []
+    longest = max(gaps, default=0)
+    was_late = bool(every) and longest > OVERDUE * every
+    if was_late:
+        seen.append(Evidence("longest stretch without a checkpoint, steps", longest, f"≤ {OVERDUE * every:g}"))
+    return Finding(state_of(late, was_late or since * each > AT_RISK_SECONDS), tuple(seen))
 
 
 def checkpoint_failed(signals: Signals) -> Finding:

@@ -94,6 +94,13 @@ def test_a_spike_that_was_rolled_back_asks_for_a_look_alone(tmp_path: Path) -> N
     assert [(one.criterion.name, one.finding.state) for one in found[:1]] == [("data_stretch", "attention")]
 
 
+def test_a_checkpoint_that_came_late_asks_for_a_look(tmp_path: Path) -> None:
+    made = healthy()
+    made.events[:] = [event for event in made.events if event.get("step") not in (500, 1_000)]
+    found = results(write(made, tmp_path))
+    assert [(one.criterion.name, one.finding.state) for one in found[:1]] == [("checkpoint_overdue", "attention")]
+
+
 def test_the_latest_pass_counts() -> None:
     passes = [("train", 10), ("validation", 10), ("train", 20), ("train", 30), ("train", 20), ("train", 20)]
     records = [{"kind": kind, "step": step, "place": place} for place, (kind, step) in enumerate(passes)]

@@ -103,7 +103,7 @@ WORDS = {
     "checkpoint_overdue": CheckWords(
         "Checkpoint overdue",
         "A crash now would cost more than the settings promise.",
-        "More than {OVERDUE:g} intervals without one (wrong), or more than 4 hours of work",
+        "More than {OVERDUE:g} intervals without one (wrong; attention once it is past), or more than 4 hours of work",
         "Failed saves; save_every_steps=0 or very long; a save that hangs",
         "checkpoint_saved and checkpoint_failed in events.jsonl",
         "checkpoint.save_every_steps or save_every_minutes; free the disk",

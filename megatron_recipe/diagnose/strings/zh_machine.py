@@ -102,7 +102,7 @@ WORDS = {
     "checkpoint_overdue": CheckWords(
         "检查点逾期",
         "现在崩溃，损失会超过设置所承诺的。",
-        "超过 {OVERDUE:g} 个间隔没有检查点（错误），或超过 4 小时的工作",
+        "超过 {OVERDUE:g} 个间隔没有检查点（错误；已过去的为注意），或超过 4 小时的工作",
         "保存失败；save_every_steps=0 或太长；保存卡住",
         "events.jsonl 里的 checkpoint_saved 和 checkpoint_failed",
         "checkpoint.save_every_steps 或 save_every_minutes；清理磁盘",
