@@ -133,13 +133,16 @@ def test_a_failed_run_is_written_down_and_the_others_go_on(tmp_path: Path) -> No
     assert {outcome_of(run.folder).state for run in runs} == {"finished"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_request_to_stop_reaches_those_that_run_and_no_other_is_begun(tmp_path: Path, number: int) -> None:
-    trainer = Trainer(looks=1000, on_start=lambda name: os.kill(os.getpid(), number) if name == "b" else None)
+@pytest.mark.parametrize(("number", "at", "running"), [(signal.SIGINT, "b", ["a", "b"]), (signal.SIGTERM, "a", ["a"])])
+def test_a_request_to_stop_reaches_those_that_run_and_no_other_is_begun(
+    tmp_path: Path, number: int, at: str, running: list[str]
+) -> None:
+    trainer = Trainer(looks=1000, on_start=lambda name: os.kill(os.getpid(), number) if name == at else None)
     runs, before = runs_in(tmp_path, "a", "b", "c"), signal.getsignal(signal.SIGINT)
     assert run_all(runs, trainer, 2, nothing) == number
-    assert trainer.signals == [("a", signal.SIGTERM), ("b", signal.SIGTERM)]
-    assert [outcome_of(run.folder).state for run in runs] == ["stopped", "stopped", "not run"]
+    assert trainer.signals == [(name, signal.SIGTERM) for name in running]
+    states = {run.folder.name: outcome_of(run.folder).state for run in runs}
+    assert states == {name: "stopped" if name in running else "not run" for name in "abc"}
     assert signal.getsignal(signal.SIGINT) is before
 
 
