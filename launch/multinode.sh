@@ -76,7 +76,10 @@ child=0 stopping=
 # shellcheck disable=SC2317  # traps call it
 pass_on() {
     stopping=1
-    [[ $child -gt 0 ]] || exit $((128 + 15))
+    if [[ $child -eq 0 ]]; then # before the ranks, or between two attempts
+        say "stopped; the same line continues"
+        case $1 in USR1) exit 0 ;; INT) exit 130 ;; *) exit 143 ;; esac
+    fi
     if [[ $1 == USR1 ]]; then pkill -USR1 -P "$child" || true; else kill -s "$1" "$child" 2>/dev/null || true; fi
 }
 for signal in TERM INT USR1; do
@@ -109,6 +112,8 @@ for ((attempt = 0; attempt <= restarts; attempt++)); do
     [[ -z $stopping && $code -ne 2 ]] || exit "$code"
     [[ $attempt -lt $restarts ]] || break
     say "ended with code $code; starting again, $((attempt + 1)) of $restarts"
-    sleep 5
+    child=0
+    sleep 5 >/dev/null 2>&1 &
+    wait "$!" # a signal ends it at once
 done
 exit "$code"

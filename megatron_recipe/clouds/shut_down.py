@@ -33,6 +33,10 @@ class Machine(Protocol):
     def name(self) -> str:
         """For messages."""
 
+    @property
+    def can_be_deleted(self) -> bool:
+        """Whether `terminate` gives it back with its disk, or is the same as `stop`."""
+
     def stop(self) -> None:
         """Shut down; the disk stays. Raises MachineError."""
 
@@ -46,6 +50,7 @@ class Pod:
 
     api: RunPod
     pod_id: str
+    can_be_deleted: bool = True
 
     @property
     def name(self) -> str:
@@ -72,6 +77,7 @@ class ByCommand:
 
     name: str
     command: str
+    can_be_deleted: bool = False
 
     def stop(self) -> None:
         """Run the command."""
@@ -89,6 +95,7 @@ class EndsByItself:
     """A container whose end is that of its command."""
 
     name: str = "this container"
+    can_be_deleted: bool = False
 
     def stop(self) -> None:
         """Nothing: the command ends next."""
@@ -166,7 +173,7 @@ class AfterRun:
         """Warn, and wait; False where somebody wants the machine."""
         stay = self.run_dir / STAY_UP
         grace = self.budget.shut_down_after_seconds
-        word = "deleted with its disk" if how == "terminate" else "shut down"
+        word = "deleted with its disk" if how == "terminate" and self.machine.can_be_deleted else "shut down"
         console.warn(
             f"the run is over: {self.machine.name} is {word} in {grace:.0f} s (budget.at_end={self.budget.at_end}); "
             f"to keep it: touch {stay}"

@@ -59,6 +59,8 @@ class Unattended:
                 if crashes >= CRASHES:
                     break
                 self.sleep(self.pause_seconds)
+                if self.stopped_by:  # in the pause: there was no child to pass it on to
+                    break
         if self.stopped_by:
             console.say("stopped; the same command continues from the newest checkpoint")
         elif code == WRONG_INPUT:

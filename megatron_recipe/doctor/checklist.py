@@ -24,8 +24,8 @@ from megatron_recipe.plan.disk import estimate_disk
 from megatron_recipe.recipes import load_config, recipe_names
 from megatron_recipe.train_command import check_without_torch, default_run_dir, with_steps_of_budget
 
-IMAGE_CUDA = ("12", "13")
-"""CUDA major versions that launch/images.json has images for."""
+IMAGES = {"12": "ngc-cuda12, slim-cuda12", "13": "ngc, slim"}
+"""CUDA major version → variants of launch/images.json."""
 BYTES_OF = {"uint16": 2, "int32": 4}
 GOES_WITH_THE_CONTAINER = ("overlay", "tmpfs", "aufs")
 OUTLIVES = (("TMUX", "tmux"), ("STY", "screen"), ("SLURM_JOB_ID", "Slurm"))
@@ -92,9 +92,9 @@ def image_row(rows: Rows) -> Check:
     if not gpus:
         return rows.row("", "image.no_gpu")
     branch = int(gpus[0].driver.split(".")[0])
-    fitting = [version for version in IMAGE_CUDA if MINIMUM_DRIVER[version] <= branch]
+    fitting = [f"{version} ({variants})" for version, variants in IMAGES.items() if MINIMUM_DRIVER[version] <= branch]
     if not fitting:
-        return rows.row("", "image.none", "fail", driver=gpus[0].driver, needed=MINIMUM_DRIVER[IMAGE_CUDA[0]])
+        return rows.row("", "image.none", "fail", driver=gpus[0].driver, needed=MINIMUM_DRIVER[min(IMAGES)])
     return rows.row("", "image.found", driver=gpus[0].driver, versions=", ".join(fitting))
 
 

@@ -32,6 +32,7 @@ class Box:
     name: str = "box"
     told: list[str] = field(default_factory=list)
     is_stuck: bool = False
+    can_be_deleted: bool = True
 
     def stop(self) -> None:
         if self.is_stuck:
@@ -56,6 +57,9 @@ def test_the_machine_is_shut_down_after_the_grace_period(tmp_path: Path, capsys:
     box = Box()
     after(box, tmp_path, TERMINATE)
     assert box.told == ["terminate"]
+    assert "box is deleted with its disk in 60 s" in capsys.readouterr().err
+    after(Box(can_be_deleted=False), tmp_path, TERMINATE)  # AutoDL: only its owner's console deletes
+    assert "box is shut down in 60 s" in capsys.readouterr().err
 
 
 def test_a_file_keeps_the_machine_up(tmp_path: Path) -> None:

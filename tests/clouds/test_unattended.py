@@ -94,3 +94,9 @@ def test_a_launch_file_is_found_beside_the_package_too(tmp_path: Path, monkeypat
     assert command[2:] == ["--dry-run"]
     with pytest.raises(ConfigError, match=r"launch files are launch/pretrain_100m\.sh"):
         launch_command("launch/pretrain_9b.sh", [])
+
+
+def test_a_signal_in_the_pause_after_a_crash_ends_it(tmp_path: Path) -> None:
+    work = Unattended(launch_file(tmp_path, 1, 0), sleep=lambda seconds: signal.raise_signal(signal.SIGTERM))
+    assert work.run() == 1
+    assert starts(tmp_path) == 1

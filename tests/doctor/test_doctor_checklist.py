@@ -1,10 +1,12 @@
 """`doctor --checklist`: one row for each thing to settle before a start, in English and Chinese."""
 
+import json
 import shutil
 from pathlib import Path
 from string import Formatter
 
 import pytest
+from commands import ROOT
 from fake_gpus import H100
 from typer.testing import CliRunner
 
@@ -93,7 +95,11 @@ def test_every_gpu_has_a_process(dataset: Path, rented: None, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("driver", "status", "words"),
-    [("580.95.05", "ok", "CUDA 12, 13"), ("550.54", "ok", "CUDA 12 run"), ("470.1", "fail", "none of our images")],
+    [
+        ("580.95.05", "ok", "CUDA 12 (ngc-cuda12, slim-cuda12), 13 (ngc, slim) run"),
+        ("550.54", "ok", "CUDA 12 (ngc-cuda12, slim-cuda12) run"),
+        ("470.1", "fail", "none of our images"),
+    ],
 )
 def test_the_driver_says_which_images_fit(
     driver: str, status: str, words: str, dataset: Path, monkeypatch: pytest.MonkeyPatch
@@ -146,3 +152,9 @@ def test_the_checklist_takes_budget_and_price_as_train_does(dataset: Path, tmp_p
     assert "budget: 3000 cny" in done.output, done.exception
     assert "price: 5 cny an hour" in done.output
     assert isinstance(CliRunner().invoke(app, ["doctor", "--budget", "9h"]).exception, ConfigError)
+
+
+def test_the_variants_are_those_that_can_be_built() -> None:
+    images = json.loads((ROOT / "launch/images.json").read_text(encoding="utf-8"))["variants"]
+    named = {name: cuda for cuda, names in checklist.IMAGES.items() for name in names.split(", ")}
+    assert named == {name: image["cuda"].partition(".")[0] for name, image in images.items()}

@@ -5,8 +5,11 @@ That they train is shown by tests/cluster, which needs root, network namespaces 
 
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,3 +129,28 @@ def test_the_preflight_stops_for_a_failure_of_the_doctor(
     )
     assert result.returncode == expected
     assert said in result.stderr and "Python" not in result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 0)])
+def test_a_signal_between_two_attempts_ends_it(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """No rank lives then, and the next attempt must not begin."""
+    (tmp_path / "launch").mkdir()
+    for name in ("multinode.sh", "env.sh", "rendezvous.py"):
+        shutil.copy(ROOT / "launch" / name, tmp_path / "launch")
+    python = tmp_path / "python3"
+    place = f'case "$*" in *rendezvous.py*) exec {sys.executable} "$@";; esac'
+    python.write_text(f"#!/bin/sh\n{place}\necho >>{tmp_path}/starts\nexit 7\n")
+    python.chmod(0o755)
+    process = subprocess.Popen(
+        ["bash", tmp_path / "launch/multinode.sh", LAUNCH],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "PREFLIGHT": "off"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert "starting again, 1 of 3" in process.stderr.readline()
+    time.sleep(0.1)  # into the pause
+    process.send_signal(number)
+    assert process.wait(10) == code
+    assert "the same line continues" in process.stderr.read()
+    assert len((tmp_path / "starts").read_text().splitlines()) == 1

@@ -8,7 +8,12 @@ import pytest
 from commands import ROOT
 
 SCRIPTS = sorted(
-    [*ROOT.glob("launch/**/*.sh"), *ROOT.glob("launch/*.sbatch"), *ROOT.glob("tests/*/*.sh")],
+    [
+        *ROOT.glob("launch/**/*.sh"),
+        *ROOT.glob("launch/*.sbatch"),
+        *ROOT.glob("tests/*/*.sh"),
+        *ROOT.glob("benchmarks/*.sh"),
+    ],
     key=lambda path: str(path),
 )
 
