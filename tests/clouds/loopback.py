@@ -101,3 +101,11 @@ class Loopback:
     def __exit__(self, *exception: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+
+def without_waiting(api: Any) -> Any:
+    """A client of a cloud that does not wait: its pauses are kept in `web.waited`."""
+    api.web.waited = []
+    api.web.sleep = api.web.waited.append
+    api.web.timeout_seconds = 0.5
+    return api

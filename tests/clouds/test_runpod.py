@@ -5,12 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from loopback import Fault
+from loopback import Fault, without_waiting
 from runpod_service import A100, H100, KEY, RunPodService
 from typer.testing import CliRunner
 
 from megatron_recipe.cli import app
-from megatron_recipe.clouds import remote_shell
 from megatron_recipe.clouds.runpod_api import RunPod
 from megatron_recipe.clouds.runpod_place import PodWish, place
 from megatron_recipe.clouds.runpod_spot import Keeper
@@ -33,11 +32,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPodService]:
 @pytest.fixture
 def api(service: RunPodService) -> RunPod:
     """A client that does not wait: the pauses are kept in `waited`."""
-    made = RunPod.of()
-    made.web.waited = []  # type: ignore[attr-defined]
-    made.web.sleep = made.web.waited.append  # type: ignore[attr-defined]
-    made.web.timeout_seconds = 0.5
-    return made
+    return without_waiting(RunPod.of())
 
 
 def launch(*arguments: str) -> Any:
@@ -99,26 +94,6 @@ def test_a_pod_from_up_to_down(service: RunPodService) -> None:
     assert deleted.path.startswith(f"{PODS}/pod")
     gone = launch("status")
     assert isinstance(gone.exception, MachineError)
-
-
-def test_sshd_is_waited_for_while_the_image_is_pulled(service: RunPodService, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert launch("up", "--image", IMAGE, "--gpu", "a100_80").exit_code == 0
-    (pod,) = service.pods.values()
-    there = pod["ssh"]
-    pod |= {"ssh": None, "status": "PROVISIONING"}
-    waited: list[float] = []
-
-    def wait(seconds: float) -> None:
-        waited.append(seconds)
-        if len(waited) == 2:
-            pod["ssh"] = there
-
-    monkeypatch.setattr(remote_shell.time, "sleep", wait)
-    assert launch("ssh", "--dry-run").exit_code == 0
-    assert waited == [remote_shell.LOOK_EVERY_SECONDS] * 2
-    pod["ssh"] = None
-    monkeypatch.setattr(remote_shell, "PATIENCE_SECONDS", -1.0)
-    assert "has no open ssh port after" in str(launch("ssh", "--dry-run").exception)
 
 
 def test_a_dry_run_changes_nothing_and_shows_no_secret(service: RunPodService, monkeypatch: pytest.MonkeyPatch) -> None:
