@@ -183,7 +183,7 @@ def rate_not_as_planned(signals: Signals) -> Finding:
     if not known:
         return NOT_MEASURED
     if not off:
-        return Finding("ok", (Evidence("learning_rate", f"{known:,} records as planned"),))
+        return Finding("ok", (Evidence("records as planned", known),))
     record, planned = max(off, key=lambda one: abs(one[0]["learning_rate"] - one[1]))
     seen = (
         Evidence("learning_rate", record["learning_rate"], f"{planned:.4g} ± 5 %", record["step"], record["step"]),

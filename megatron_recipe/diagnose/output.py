@@ -9,7 +9,7 @@ from megatron_recipe.diagnose import of_course, of_machine, of_model, of_safety
 from megatron_recipe.diagnose.criteria import Result
 from megatron_recipe.diagnose.criterion import GROUPS, Evidence
 from megatron_recipe.diagnose.signals import Signals
-from megatron_recipe.diagnose.strings import CHECKS, PAGES
+from megatron_recipe.diagnose.strings import CHECKS, METRICS, PAGES
 from megatron_recipe.diagnose.strings.words import CheckWords
 
 WIDTH_OF_A_FILE = 140
@@ -78,7 +78,7 @@ def evidence_words(seen: Evidence, lang: str) -> str:
     """`update_ratio 0.33 (limit ≤ 0.2), step 5`"""
     page = PAGES[lang]
     value = seen.value if isinstance(seen.value, str) else number(seen.value)
-    text = f"{seen.metric} {value}"
+    text = f"{METRICS[lang].get(seen.metric, seen.metric)} {value}"
     if seen.limit:
         text += page["limit"].format(limit=seen.limit)
     if seen.first_step is None:

@@ -4,13 +4,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from made_metrics import SPOILED, healthy, write
 
-from megatron_recipe.diagnose.criteria import CRITERIA
+from megatron_recipe.diagnose.criteria import CRITERIA, judge
 from megatron_recipe.diagnose.criterion import GROUPS, STATES
 from megatron_recipe.diagnose.output import words_of
+from megatron_recipe.diagnose.reading import read_facts
 from megatron_recipe.diagnose.reference import FILES, table, with_table, write_tables
-from megatron_recipe.diagnose.signals import LIFE
-from megatron_recipe.diagnose.strings import CHECKS, PAGES
+from megatron_recipe.diagnose.signals import LIFE, Signals
+from megatron_recipe.diagnose.strings import CHECKS, METRICS, PAGES
 from megatron_recipe.errors import DataError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -40,6 +42,19 @@ def test_both_pages_have_the_same_keys() -> None:
     assert sorted(PAGES["en"]) == sorted(PAGES["zh"])
     wanted = {f"state.{state}" for state in STATES} | {f"group.{group}" for group in GROUPS}
     assert wanted | {f"life.{life}" for life in ("", *LIFE)} <= set(PAGES["en"])
+
+
+def test_figures_that_are_no_field_have_a_chinese_name(tmp_path: Path) -> None:
+    made = healthy()
+    written = {*made.train[0], *made.config["data"]}
+    for spoil in SPOILED.values():
+        spoil(made)
+    found = judge(Signals(read_facts(write(made, tmp_path))))
+    seen = {evidence.metric for one in found for evidence in one.finding.evidence}
+    spoken = {metric for metric in seen if " " in metric and metric != "loss, grad_norm"} | {"epochs"}
+    assert len(spoken) > 10
+    assert spoken <= set(METRICS["zh"])
+    assert not written & set(METRICS["zh"])
 
 
 @LANGUAGES

@@ -7,4 +7,5 @@ CHECKS: dict[str, dict[str, CheckWords]] = {
     "en": {**en_training.WORDS, **en_machine.WORDS},
     "zh": {**zh_training.WORDS, **zh_machine.WORDS},
 }
+METRICS: dict[str, dict[str, str]] = {"en": {}, "zh": zh_machine.METRICS}
 PAGES: dict[str, dict[str, str]] = {"en": en_machine.PAGE, "zh": zh_machine.PAGE}

@@ -116,6 +116,30 @@ WORDS = {
         "修好目标；下一个检查点会再试",
     ),
 }
+METRICS = {
+    "records as planned": "与计划相符的记录",
+    "records off the schedule": "与计划不符的记录",
+    "lowest loss": "最低损失",
+    "validation loss": "验证损失",
+    "best validation loss": "最好的验证损失",
+    "tokens per step": "每步 token 数",
+    "spike (nan)": "尖峰（nan）",
+    "spike (loss)": "尖峰（loss）",
+    "variance between records / within": "记录间方差 / 记录内方差",
+    "deviation between records": "记录间偏差",
+    "epochs": "轮数",
+    "sum of learning_rate × weight_decay": "learning_rate × weight_decay 之和",
+    "highest loss_scale": "最高的 loss_scale",
+    "memory_reserved_gb / card": "memory_reserved_gb / 显卡显存",
+    "forward_seconds slowest / median": "forward_seconds 最慢 / 中位数",
+    "checkpoint, GB": "检查点，GB",
+    "steps since the last checkpoint": "距上一个检查点的步数",
+    "minutes since the last checkpoint": "距上一个检查点的分钟数",
+    "longest stretch without a checkpoint, steps": "最长的无检查点步数",
+    "seconds since the last sign of life": "距最后动静的秒数",
+    "last event": "最后的事件",
+}
+"""Figures that are no field of a record; the others keep their names."""
 PAGE = {
     "state.wrong": "错误",
     "state.attention": "注意",
