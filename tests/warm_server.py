@@ -1,9 +1,9 @@
 """Starts commands of the tests by forking a process that has imported torch and Megatron-Core already.
 
 Most of what a short training run costs is those imports. A command started here is a process of its own, with its own
-files, environment and working directory, that runs the same module or file as Python would. What it does not prove is
-left to the tests that start Python afresh: the imports themselves, their order, and that nothing depends on the order
-of sets, since all children hash alike.
+files, environment and working directory, that runs the same module or file as Python would and imports the project's
+modules itself. What it does not prove is left to the tests that start Python afresh: that the libraries are imported,
+their order, and that nothing depends on the order of sets, since all children hash alike.
 
 Run by commands.py: python warm_server.py SOCKET
 """
@@ -131,6 +131,8 @@ def main() -> None:
         import torch.distributed.run  # noqa: F401
 
         import megatron_recipe.train  # noqa: F401
+    for module in [name for name in sys.modules if name.partition(".")[0] == "megatron_recipe"]:
+        del sys.modules[module]  # each command imports the project's own modules itself, and may replace parts of them
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a process with threads cannot be forked"
     die_with_parent()
     words = serve(sys.argv[1])
