@@ -13,6 +13,8 @@ AT_RISK_SECONDS = 4 * 3600.0
 ROOM_WATCHED, ROOM_LIMIT = 4.0, 2.0
 """Free space in sizes of a checkpoint."""
 FREE_GB = 2.0
+LONGEST_PAUSES = 2.0
+"""Of those between two records so far."""
 
 
 def run_failed(signals: Signals) -> Finding:
@@ -29,7 +31,9 @@ def run_silent(signals: Signals) -> Finding:
     """A run that has not ended writes nothing any more: killed, hung, or its machine is gone."""
     quiet = max(0.0, signals.facts.now - signals.facts.heard)
     records = (signals.step_seconds or 0.0) * signals.setting("train", "log_every_steps", 10)
-    limit = max(SILENT_AFTER_SECONDS, SILENT_AFTER_RECORDS * records)
+    times = signals.points("seconds").values
+    pause = max((later - earlier for earlier, later in pairwise(times)), default=0.0)  # a validation is no silence
+    limit = max(SILENT_AFTER_SECONDS, SILENT_AFTER_RECORDS * records, LONGEST_PAUSES * pause)
     if signals.is_over:
         return Finding("ok", (Evidence("last event", signals.last_life),))
     seen = Evidence("seconds since the last sign of life", quiet, f"≤ {limit:.0f}", signals.step, signals.step)

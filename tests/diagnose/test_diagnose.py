@@ -101,6 +101,16 @@ def test_a_checkpoint_that_came_late_asks_for_a_look(tmp_path: Path) -> None:
     assert [(one.criterion.name, one.finding.state) for one in found[:1]] == [("checkpoint_overdue", "attention")]
 
 
+def test_a_validation_is_no_silence(tmp_path: Path) -> None:
+    made = healthy()
+    del made.events[-1]
+    for record in made.train:
+        record["seconds"] = record["step"] * 0.9 + (600 if record["step"] > 1_000 else 0)
+    folder = write(made, tmp_path)
+    assert ill(results(folder, later=900)) == []
+    assert ill(results(folder, later=1_500)) == ["run_silent"]
+
+
 def test_the_latest_pass_counts() -> None:
     passes = [("train", 10), ("validation", 10), ("train", 20), ("train", 30), ("train", 20), ("train", 20)]
     records = [{"kind": kind, "step": step, "place": place} for place, (kind, step) in enumerate(passes)]

@@ -79,7 +79,7 @@ WORDS = {
     "run_silent": CheckWords(
         "No sign of life",
         "A run that has not ended writes nothing any more.",
-        "Silent for 3 minutes and 5 records or more",
+        "Silent for 3 minutes, 5 records, and {LONGEST_PAUSES:g} × the longest pause so far",
         "Killed (out of memory, preemption); hung; the machine or the network disk is gone",
         "Is the process there? hang_*.txt in the run folder; dmesg",
         "Run the same command again: it continues from the newest good checkpoint",
