@@ -12,7 +12,7 @@ from megatron_recipe.errors import DataError
 
 Record = dict[str, Any]
 
-WHOLE, ENDS = 6_000, 1_000
+WHOLE, ENDS = 4_000, 1_000
 """Lines of metrics.jsonl that are all read; of a longer file, the first and the last that are, and as many as make up
 `WHOLE` spread between them. Accidents in the steps between stand in events.jsonl."""
 LIFE = ("start", "resume", "stopped", "end", "failed")
