@@ -11,7 +11,7 @@ import pytest
 from eval.download import SETS
 from eval.local_data import LocalData, balanced
 from eval.score_table import WORDS, table_lines, verdict
-from eval.suites import benchmarks, choose, references
+from eval.suites import benchmarks, choose, named, references
 from megatron_recipe.errors import ConfigError, DataError
 
 
@@ -29,6 +29,12 @@ def test_suites_and_single_tasks():
     for suites, tasks, message in ((["cor"], [], "--suite cor"), ([], ["mmul"], "--task mmul"), ([], [], "nothing")):
         with pytest.raises(ConfigError, match=message):
             choose(suites, tasks)
+
+
+def test_suites_and_tasks_may_stand_in_one_list():
+    assert [one.name for one in named(["piqa", "zh", "piqa"], "evaluation.tasks")] == ["ceval", "cmmlu", "piqa"]
+    with pytest.raises(ConfigError, match=r"^evaluation.tasks: arc is not known; suites are core, .*arc_easy"):
+        named(["arc"], "evaluation.tasks")
 
 
 def test_published_scores_have_a_source_and_are_of_known_benchmarks():
