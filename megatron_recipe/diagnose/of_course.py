@@ -11,7 +11,7 @@ FALLEN_PART, FALLEN_STEPS = 0.85, 80
 JITTER_NATS, SMALL_BATCH_TOKENS = 0.15, 32_768
 GRADIENT_RATIO = 10.0
 ALWAYS_CLIPPED = 0.9
-LARGE_UPDATE, SMALL_UPDATE, TINY_UPDATE = 0.2, 3e-4, 5e-5
+LARGE_UPDATE, SLOW_UPDATE, SMALL_UPDATE, TINY_UPDATE = 0.2, 2e-3, 3e-4, 5e-5
 RATE_ERROR, RATE_RECORDS = 0.05, 3
 EARLY_SHARE, EARLY_RISE_NATS, EARLY_UPDATE = 0.25, 0.3, 0.1
 APART_NATS, RISEN_NATS = 0.5, 0.05
@@ -161,12 +161,12 @@ def update_too_small(signals: Signals) -> Finding:
     if len(ratio) < ENOUGH:
         return NOT_MEASURED
     middle = ratio.part(0, max(ENOUGH, len(ratio) // 2))
+    falls = loss_does_not_fall(signals).state != "wrong"
     seen = (
-        Evidence("update_ratio", middle.median, f"≥ {SMALL_UPDATE:g}", *middle.span),
+        Evidence("update_ratio", middle.median, f"≥ {SMALL_UPDATE if falls else SLOW_UPDATE:g}", *middle.span),
         Evidence("optimizer.kind", str(signals.setting("optimizer", "kind", "adamw"))),
     )
-    falls = loss_does_not_fall(signals).state != "wrong"
-    tiny = middle.median < TINY_UPDATE or (middle.median < SMALL_UPDATE and not falls)
+    tiny = middle.median < TINY_UPDATE or (middle.median < SLOW_UPDATE and not falls)
     return Finding(state_of(tiny, middle.median < SMALL_UPDATE), seen)
 
 

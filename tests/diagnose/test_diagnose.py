@@ -111,6 +111,13 @@ def test_a_validation_is_no_silence(tmp_path: Path) -> None:
     assert ill(results(folder, later=1_500)) == ["run_silent"]
 
 
+def test_a_loss_that_hardly_falls_with_small_steps_is_a_low_rate(tmp_path: Path) -> None:
+    made = healthy()
+    SPOILED["loss_does_not_fall"](made)
+    made.spoil(0, update_ratio=8e-4)
+    assert ill(results(write(made, tmp_path)))[:2] == ["update_too_small", "loss_does_not_fall"]
+
+
 def test_the_latest_pass_counts() -> None:
     passes = [("train", 10), ("validation", 10), ("train", 20), ("train", 30), ("train", 20), ("train", 20)]
     records = [{"kind": kind, "step": step, "place": place} for place, (kind, step) in enumerate(passes)]

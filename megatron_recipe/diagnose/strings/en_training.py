@@ -56,8 +56,8 @@ TRAINING = {
     "update_too_small": CheckWords(
         "Learning rate too low",
         "The weights hardly move; the loss falls slowly and smoothly.",
-        "Median update_ratio in the first half after the warm-up below {SMALL_UPDATE:g}; wrong below {TINY_UPDATE:g} "
-        "or where the loss does not fall",
+        "Median update_ratio in the first half after the warm-up below {SMALL_UPDATE:g}; wrong below {TINY_UPDATE:g}, "
+        "and below {SLOW_UPDATE:g} where the loss does not fall",
         "Learning rate too low; a wrong unit; clipping far below the usual norm; SGD with AdamW's rate",
         "update_ratio, clipped_share, learning_rate",
         "Raise schedule.peak_learning_rate by 3 to 10 times; find it with lab compare learning_rate",

@@ -55,7 +55,8 @@ TRAINING = {
     "update_too_small": CheckWords(
         "学习率太低",
         "权重几乎不动；损失缓慢而平滑地下降。",
-        "预热后前半段 update_ratio 中位数低于 {SMALL_UPDATE:g}；低于 {TINY_UPDATE:g} 或损失不下降时为错误",
+        "预热后前半段 update_ratio 中位数低于 {SMALL_UPDATE:g}；低于 {TINY_UPDATE:g}，或损失不下降且低于 "
+        "{SLOW_UPDATE:g} 时为错误",
         "学习率太低；单位写错；裁剪阈值远低于通常的范数；SGD 用了 AdamW 的学习率",
         "update_ratio、clipped_share、learning_rate",
         "把 schedule.peak_learning_rate 提高 3 到 10 倍；用 lab compare learning_rate 来找",
