@@ -24,7 +24,7 @@ def up(
     name: Name = NAME,
     dry_run: DryRun = False,
 ) -> None:
-    """Rent an instance in the file system's region, and wait until it can be logged in to."""
+    """Rent an instance where the file system is; `run`, `ssh` and `sync` wait until it answers."""
     from megatron_recipe.clouds.lambda_command import InstanceOrder, up_command
 
     up_command(InstanceOrder(name, tuple(type_), file_system, ssh_key, max_price), dry_run=dry_run)

@@ -8,5 +8,5 @@ import pytest
 @pytest.fixture(autouse=True)
 def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("RUNPOD_", "AUTODL_", "AutoDL")):
+        if name.startswith(("RUNPOD_", "AUTODL_", "AutoDL", "LAMBDA_")):
             monkeypatch.delenv(name)
