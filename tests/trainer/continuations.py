@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 
+import torch
 from direct_steps import MICRO_BATCH, VOCAB, DirectRun
 
 from megatron_recipe import parallel
@@ -36,3 +37,17 @@ def judged(run: DirectRun, ranks: parallel.Ranks) -> list[tuple[float, bool]] | 
     """What the model of `run` thinks of them."""
     with parameters_in_place(run.model):
         return log_likelihoods(run.model, batches_of(run), len(continuations()), ranks, lambda: False)
+
+
+def one_by_one(run: DirectRun) -> list[tuple[float, bool]]:
+    """The same by the plain model: each sequence alone, without filling."""
+    found = []
+    for one in continuations():
+        tokens = torch.tensor([one.tokens], device=run.device)
+        with torch.no_grad():
+            positions = torch.arange(tokens.shape[1] - 1, device=run.device).unsqueeze(0)
+            logits = run.model[0](tokens[:, :-1], positions, attention_mask=None)
+        log_p, targets = logits[0].float().log_softmax(-1)[-one.scored :], tokens[0, -one.scored :]
+        total = float(log_p.gather(-1, targets.unsqueeze(-1)).sum())
+        found.append((total, bool((log_p.argmax(-1) == targets).all())))
+    return found

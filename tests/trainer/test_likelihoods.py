@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from continuations import batches_of, continuations, judged
+from continuations import batches_of, continuations, judged, one_by_one
 from direct_steps import DirectRun, small_config
 
 from megatron_recipe.likelihoods import EvaluationError, log_likelihoods, make_batches, token_likelihoods
@@ -16,19 +16,6 @@ def direct(module_groups: None) -> DirectRun:
     run = DirectRun(small_config())
     run.steps(3)
     return run
-
-
-def one_by_one(run: DirectRun) -> list[tuple[float, bool]]:
-    """The same by the plain model: each sequence alone, without filling."""
-    found = []
-    for one in continuations():
-        tokens = torch.tensor([one.tokens])
-        with torch.no_grad():
-            logits = run.model[0](tokens[:, :-1], torch.arange(tokens.shape[1] - 1).unsqueeze(0), attention_mask=None)
-        log_p, targets = logits[0].log_softmax(-1)[-one.scored :], tokens[0, -one.scored :]
-        total = float(log_p.gather(-1, targets.unsqueeze(-1)).sum())
-        found.append((total, bool((log_p.argmax(-1) == targets).all())))
-    return found
 
 
 def test_batches_change_nothing(direct):
