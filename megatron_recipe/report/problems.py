@@ -206,6 +206,7 @@ TELLERS: dict[str, Callable[[Run, Words, Record, list[Record]], Told]] = {
     "straggler": _straggler,
     "copy_failed": _copy_failed,
     "logger_failed": _logger_failed,
+    "evaluation_failed": _logger_failed,
     "diagnosis": _diagnosis,
     "stopped": _interruption,
     "failed": _interruption,
