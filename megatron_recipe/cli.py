@@ -161,7 +161,10 @@ def diagnose(
     lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Say what is wrong with a run, most likely first. Exit code 1 if something is. It only reads: no --dry-run."""
+    """Say what is wrong with a run, most likely first. It only reads, so it has no --dry-run.
+
+    Exit code 0: healthy, 1: something is wrong, 2: no run.
+    """
     from megatron_recipe.diagnose import diagnose_command
 
     raise typer.Exit(diagnose_command(run, lang, as_json=as_json))
