@@ -115,9 +115,9 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_save(disk, dataset, undisturbed
     run, ballast = disk / "run", disk / "ballast"
     (saved, *_) = events(undisturbed, "checkpoint_saved")
     room = saved["bytes"] // 2 + saved["bytes"] // 3
+    # from the beginning: a second save that is quick would else meet the ballast half written
+    ballast.write_bytes(bytes(shutil.disk_usage(disk).free - saved["bytes"] - room))
     process = start(dataset, run, STEPS)
-    wait_for(process, run, lambda: newest_step(run) == SAVE_EVERY)
-    ballast.write_bytes(bytes(shutil.disk_usage(disk).free - room))
     assert process.wait(SECONDS) == 2, log_of(run)
     failed = events(run, "checkpoint_failed")
     assert failed[0]["step"] == 2 * SAVE_EVERY and "the disk is full" in failed[0]["reason"]
