@@ -31,6 +31,8 @@ SMOOTHING = 0.1
 """Weight of the newest step in the mean time of a step."""
 TIME_LIMIT_PATIENCE = 2.0
 """Times what the last save and validation took: a limit that kills is not to be met in the middle of a save."""
+LEAST_RESERVE_SECONDS = 10.0
+"""Kept back in any case, but not more than a fifth of the limit: loggers close, and a disk is slower now and then."""
 FIRST_SAVE_SECONDS = 60.0
 """Kept back of the time limit, but not more than half of it, while this process has not saved: its first save is the
 slowest, and was not measured yet."""
@@ -175,8 +177,9 @@ def is_interrupted(run: Run, stop: StopRequest) -> bool:
 
 def reserve_seconds(run: Run, closing: float) -> float:
     """What is kept back of the time limit for the save at its end. `closing`: what the last one took."""
-    unknown = 0.0 if run.writer.last_seconds else min(FIRST_SAVE_SECONDS, run.config.train.time_limit_seconds / 2)
-    return max(TIME_LIMIT_PATIENCE * closing, unknown)
+    limit = run.config.train.time_limit_seconds
+    unknown = 0.0 if run.writer.last_seconds else min(FIRST_SAVE_SECONDS, limit / 2)
+    return max(TIME_LIMIT_PATIENCE * closing, unknown, min(LEAST_RESERVE_SECONDS, limit / 5))
 
 
 def warn_of_budget(run: Run) -> None:

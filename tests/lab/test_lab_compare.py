@@ -1,6 +1,8 @@
 """A whole comparison as a user runs it: killed in the middle, continued, with a run that fails."""
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -52,16 +54,28 @@ def processes_of(folder: Path) -> Iterator[int]:
             continue
 
 
+def is_in_the_middle(folder: Path) -> bool:
+    """Whether the results have a finished run and another one is at its steps."""
+    result = folder / "out/comparison.json"
+    begun = [run for run in (folder / "out/runs").glob("*") if records(run, "train")]
+    at_work = [run for run in begun if outcome_of(run).state != "finished"]
+    return bool(at_work) and result.is_file() and '"finished"' in result.read_text(encoding="utf-8")
+
+
 def kill_after_the_first_run(command: list[str], folder: Path) -> None:
     """Start, and kill the program without a warning when a run is finished and another one has begun its steps."""
     process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-    deadline, result = time.monotonic() + SECONDS, folder / "out/comparison.json"
+    deadline = time.monotonic() + SECONDS
     try:
         while True:
-            runs = [run for run in (folder / "out/runs").glob("*") if records(run, "train")]
-            finished = [run for run in runs if (run / "outcome.json").is_file()]
-            if finished and len(runs) > len(finished) and '"finished"' in result.read_text(encoding="utf-8"):
-                break
+            if is_in_the_middle(folder):
+                frozen = list(processes_of(folder))  # a run of half a second would be over before the kill
+                for one in frozen:
+                    os.kill(one, signal.SIGSTOP)
+                if is_in_the_middle(folder):
+                    break
+                for one in frozen:
+                    os.kill(one, signal.SIGCONT)
             assert process.poll() is None and time.monotonic() < deadline, "no run finished"
             time.sleep(0.01)
     finally:
