@@ -39,9 +39,9 @@ for target in "${targets[@]}"; do
     container=$(buildah from "localhost/$tag")
     mkdir -p "$work/runs-$target"
     chmod 777 "$work/runs-$target"
-    # As a person would start it: the entrypoint, the image's own user, its PATH.
+    # As a person would start it: the entrypoint, the image's own user, its PATH. Services have a proof of their own.
     inside() {
-        buildah run --isolation chroot -v "$work/small:/data/small:ro" -v "$work/runs-$target:/data/runs" "$container" -- \
+        buildah run --isolation chroot -e TENSORBOARD=off -v "$work/small:/data/small:ro" -v "$work/runs-$target:/data/runs" "$container" -- \
             /usr/bin/tini -g -- /opt/recipe/launch/container/entrypoint.sh "$@"
     }
     # shellcheck disable=SC2016  # it is expanded in the image

@@ -16,6 +16,7 @@ trap clean_up EXIT
 key=planted-$RANDOM$RANDOM token=planted-$RANDOM$RANDOM
 ssh-keygen -q -t ed25519 -N '' -f "$work/key"
 install -d "$root/proof"
+echo "127.0.0.1 localhost" >"$root/etc/hosts" # as every platform writes it
 install -m 600 "$work/key" "$root/proof/key"
 buildah inspect --type container --format '{{range .OCIv1.Config.Env}}{{println .}}{{end}}' "$container" | grep . >"$work/environment"
 mapfile -t environment <"$work/environment"
@@ -33,7 +34,7 @@ within "${login[@]}" true
 echo "sshd: in with the key alone, with the container's environment"
 within curl -sf "http://127.0.0.1:8888/api/status?token=$JUPYTER_PASSWORD"
 [[ $(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8888/api/status) == 403 ]] || fail "Jupyter without the token"
-within curl -sf http://127.0.0.1:6006/data/environment
+(within curl -sf http://127.0.0.1:6006/data/environment) || fail "TensorBoard: $(tail -1 /var/log/tensorboard.log)"
 echo "TensorBoard: answers on port 6006"
 for process in /proc/[0-9]*; do
     case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null || true) in *"$JUPYTER_PASSWORD"* | *"$WANDB_API_KEY"*) fail "a secret among the processes" ;; esac
