@@ -1,0 +1,119 @@
+"""Incident files: how a healthy training is broken, how it is seen in the metrics, why it happens, what mends it.
+
+Ready ones lie in `incidents/`; a user's own is any YAML file of the same form.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from megatron_recipe.errors import ConfigError
+from megatron_recipe.lab.incident_changes import Settings
+from megatron_recipe.settings import RecipeFolder, Section, parse
+
+FILES = RecipeFolder(Path(__file__).parent / "incidents", hidden=())
+WIDE = r"[\u2e80-\u9fff\uff00-\uffef]"
+FOLD = re.compile(rf"(?<={WIDE}) (?={WIDE})")
+
+AnyChange = Annotated[Settings, Field(discriminator="kind")]
+"""Every kind of change. A new kind is a class beside `Settings`, named here."""
+
+
+class Text(Section):
+    """The same text in both languages."""
+
+    en: str = Field(min_length=1)
+    """In English."""
+    zh: str = Field(min_length=1)
+    """In Chinese."""
+
+    @field_validator("zh")
+    @classmethod
+    def _unfolded(cls, text: str) -> str:
+        """YAML makes a blank of a line break, and Chinese has none between its characters."""
+        return FOLD.sub("", text)
+
+
+class Condition(Section):
+    """One thing that must hold for an incident to be seen: checks of `diagnose`, or a figure beside a limit."""
+
+    checks: list[str] = Field(default_factory=list)
+    """Names of checks; one of them has to find what it is for."""
+    state: Literal["wrong", "attention"] = "wrong"
+    """What it has to say at least."""
+    measure: str = ""
+    """A figure of a run (`lab/incident_measures.py`), such as `held_out_loss` or `update_ratio.highest`."""
+    above: float | None = None
+    """The figure is more than this,"""
+    below: float | None = None
+    """or less than this,"""
+    of: Literal["value", "times the control", "more than the control"] = "value"
+    """as it stands, as a multiple of the control's, or as the difference from the control's."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Condition":
+        limits = sum(limit is not None for limit in (self.above, self.below))
+        if bool(self.checks) == bool(self.measure) or (limits != 1 if self.measure else limits):
+            raise ValueError("a condition has either checks, or a measure with one of above and below")
+        return self
+
+
+class Remedy(Section):
+    """What mends it."""
+
+    text: Text
+    """What is done."""
+    change: list[AnyChange] = Field(default_factory=list)
+    """How the remedy's run differs from the healthy one. What happens to it as it did to the incident's (bad data, a
+    kill) stands here again; what is put right does not."""
+    recovers: bool = True
+    """Whether its loss has to end within 3 % of the control's."""
+
+
+class Incident(Section):
+    """An incident, as its file says it."""
+
+    name: str = ""
+    """Its name; empty takes the file's."""
+    title: Text
+    """What is done wrong, in a few words."""
+    needs: Literal["cpu", "gpu"] = "cpu"
+    """`gpu`: it can't be shown on a CPU."""
+    every_run: dict[str, Any] = Field(default_factory=dict)
+    """Values by `section.field` for control, incident and remedy alike. Incidents with equal ones share a control."""
+    change: list[AnyChange] = Field(min_length=1)
+    """What is done to the incident's run."""
+    phenomenon: Text
+    """What one sees."""
+    criterion: list[Condition] = Field(min_length=1)
+    """How it is recognised in the metrics: all of them hold."""
+    cause: Text
+    """Why it happens."""
+    remedy: Remedy
+    """What mends it."""
+    learned: Text
+    """What one takes away from it."""
+    seen_at: Text
+    """At which scale it is seen, where it is not seen at this one."""
+
+
+def incident_names() -> list[str]:
+    """Names of the ready incidents, sorted."""
+    return FILES.names()
+
+
+def read_incident(name_or_file: str) -> Incident:
+    """The incident of that name, or in that YAML file.
+
+    Raises:
+        ConfigError: there is none, or a field of it is wrong.
+    """
+    is_path = name_or_file.endswith((".yaml", ".yml"))
+    if not is_path and name_or_file not in FILES.names():
+        raise ConfigError(
+            f"unknown incident {name_or_file!r}; known: {', '.join(FILES.names())}, or give the path of a .yaml file"
+        )
+    values = FILES.read(name_or_file)
+    return parse(Incident, {"name": Path(name_or_file).stem, **values}, name_or_file)
