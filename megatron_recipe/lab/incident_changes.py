@@ -30,12 +30,15 @@ class Change(Section):
         """
         return {}
 
-    def prepare(self, config: Config, folder: Path) -> dict[str, Any]:
+    def prepare(self, config: Config, folder: Path, control: Path) -> dict[str, Any]:
         """Make the files that the run needs, once: what is there already stays. Returns values by `section.field`.
+
+        Called in the run's process before each of its starts, when the control has ended.
 
         Args:
             config: of this run.
             folder: for the files; this run's own, and not the run folder.
+            control: the control's run folder.
         """
         return {}
 

@@ -1,6 +1,7 @@
 """The runs of a comparison: every setting on every seed, each with its folder; all checked before the first starts."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,14 @@ def check_plan(plan: Plan, hardware: Hardware | None, *, here: bool = True) -> l
     Raises:
         ConfigError, DataError: as training would, or a run folder that holds another run.
     """
+    facts = check_runs(plan.runs, hardware, here=here)
+    for run in plan.runs:
+        require_same_run(run)
+    return facts
+
+
+def check_runs(runs: Sequence[PlannedRun], hardware: Hardware | None, *, here: bool = True) -> list[DatasetFacts]:
+    """`check_plan` without a look at what the run folders hold."""
     known: dict[str, DatasetFacts] = {}
 
     def facts_of(path: str) -> DatasetFacts:
@@ -128,7 +137,7 @@ def check_plan(plan: Plan, hardware: Hardware | None, *, here: bool = True) -> l
             known[path] = read_dataset_facts(Path(path))
         return known[path]
 
-    for run in plan.runs:
+    for run in runs:
         with naming(run.label):
             config = run.config
             facts = [facts_of(path) for path in corpus_paths(config)]
@@ -138,16 +147,20 @@ def check_plan(plan: Plan, hardware: Hardware | None, *, here: bool = True) -> l
                 check_packages(config)
             check_config(config, facts, 1, on_cpu=here and hardware is None, held_out=held_out)
             check_init_from(config, facts, run.folder)
-            require_same_run(run)
     return list(known.values())
 
 
 def require_same_run(run: PlannedRun) -> None:
     """Raise ConfigError if the run's folder holds a run of other settings."""
     path = run.folder / CONFIG
-    if not path.is_file():
-        return
-    before, now = flat(load_config(str(path))), flat(run.config)
+    if path.is_file():
+        with naming(run.label):
+            require_same(run.folder, load_config(str(path)), run.config)
+
+
+def require_same(folder: Path, there: Config, wanted: Config) -> None:
+    """Raise ConfigError if a run folder's configuration is another than the one that is wanted."""
+    before, now = flat(there), flat(wanted)
     changed = [
         f"{name}={before.get(name)} there, {now.get(name)} now"
         for name in sorted(set(before) | set(now))
@@ -155,7 +168,7 @@ def require_same_run(run: PlannedRun) -> None:
     ]
     if changed:
         raise ConfigError(
-            f"{run.folder} holds a run of another comparison: {'; '.join(changed)}; name another --out, or delete it"
+            f"{folder} holds a run of other settings: {'; '.join(changed)}; name another --out, or delete it"
         )
 
 

@@ -45,6 +45,9 @@ class Process(Protocol):
 Starter = Callable[[Config, Path, int], Process]
 """Starts a run's process: its configuration, its folder, and its slot, from 0: the place among those that run at the
 same time."""
+Train = Callable[[Config, Path], object]
+"""What is done in a run's process, with its configuration in its folder."""
+TRAIN = ("megatron_recipe.cli", "train")
 
 
 @dataclass
@@ -67,11 +70,12 @@ class Forked:
             os.kill(self.pid, sig)
 
 
-def forking(threads: int) -> Starter:
+def forking(threads: int, work: Train | None = None) -> Starter:
     """Load torch and Megatron now; each run is then a fork. For runs on the CPU.
 
     Args:
         threads: of each run's arithmetic.
+        work: what a run does; None trains.
     """
     import torch
 
@@ -89,7 +93,7 @@ def forking(threads: int) -> Starter:
         try:
             begin_child(parent, log)
             torch.set_num_threads(threads)
-            train(config, folder)
+            (work or train)(config, folder)
             code = 0
         except RecipeError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -104,18 +108,19 @@ def forking(threads: int) -> Starter:
     return start
 
 
-def commands(devices: list[str]) -> Starter:
-    """Each run is `megatron-recipe train`. For runs on GPUs, one each.
+def commands(devices: list[str], module: tuple[str, ...] = TRAIN) -> Starter:
+    """Each run is a command. For runs on GPUs, one each.
 
     Args:
         devices: the GPU of each slot, as CUDA_VISIBLE_DEVICES names it.
+        module: with its first arguments, what Python runs; it takes --config and --run-dir.
     """
 
     def start(config: Config, folder: Path, slot: int) -> Process:
         asked = folder / ASKED
         write_config(config, asked)
         log = open_log(folder)
-        command = [sys.executable, "-m", "megatron_recipe.cli", "train", "--config", str(asked), "--run-dir"]
+        command = [sys.executable, "-m", *module, "--config", str(asked), "--run-dir"]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": devices[slot]}
         try:
             return subprocess.Popen(
