@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.complete
 ARGS ?=
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,8 +13,9 @@ help:
 	@echo "             (ARGS='--source my.jsonl' uses your own text; ARGS=--help lists the options)"
 	@echo "make test    run the tests            (ARGS='tests/eval -k unigram' runs some)"
 	@echo "make check   ruff (rules and format) and mypy"
+	@echo "make docs    build this documentation as a site, in English and Chinese: site/index.html"
 	@echo "make setup   make .venv, which the others do by themselves"
-	@echo "make clean   remove .venv and caches; datasets/, runs/ and exports/ stay"
+	@echo "make clean   remove .venv, site/ and caches; datasets/, runs/ and exports/ stay"
 
 setup: $(READY)
 
@@ -33,7 +34,10 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: $(READY)
+	@$(BIN)/python -m docs.generator.build site
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -not -path './datasets/*' -not -path './runs/*' -prune -exec rm -rf {} +
 	@echo "datasets/, runs/ and exports/ were left as they are"

@@ -1,13 +1,15 @@
-"""The reference pages of the settings, made from their models, so that they say what the code does.
+"""The reference pages of the settings and commands, made from the code, so that they say what it does.
 
 Run: python -m megatron_recipe.reference docs
 
-It writes docs/config.md (training) and docs/data_recipe.md (datasets); a test compares both with the code.
+It writes docs/config.md (training), docs/data_recipe.md (datasets) and docs/commands.md; a test compares them with the
+code.
 """
 
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -19,6 +21,7 @@ from pydantic_core import PydanticUndefined
 from megatron_recipe.console import say
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.files import atomic_file
+from megatron_recipe.reference_commands import CommandsPage
 from megatron_recipe.settings import RecipeFolder
 
 # Attributes of annotated-types' constraints, and how a range is written.
@@ -124,6 +127,8 @@ def type_words(annotation: Any) -> str:
         return "null"
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in arguments)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return " or ".join(f"`{member.value}`" for member in annotation)
     if origin in (Union, UnionType):
         return " or ".join(type_words(argument) for argument in arguments)
     if origin in (list, tuple):
@@ -187,10 +192,11 @@ def values_at(settings: Any, path: tuple[str, ...]) -> Iterator[Any]:
         yield from values_at(entry, path[1:])
 
 
-def pages() -> list[Page]:
+def pages() -> list[Page | CommandsPage]:
     """All reference pages."""
     from data_prep.recipe import RECIPES as DATA_RECIPES
     from data_prep.recipe import DataRecipe
+    from megatron_recipe.cli import app
     from megatron_recipe.config import Config
     from megatron_recipe.recipes import RECIPES
 
@@ -211,6 +217,7 @@ def pages() -> list[Page]:
             folder="data_prep/recipes",
             example="megatron-recipe data prepare --set deduplicate.near_threshold=0.9",
         ),
+        CommandsPage(file="commands.md", app=app),
     ]
 
 
