@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from megatron_recipe.diagnose.criterion import STATES, Criterion, Finding
+from megatron_recipe.diagnose.of_accidents import ACCIDENTS
 from megatron_recipe.diagnose.of_course import COURSE
 from megatron_recipe.diagnose.of_machine import MACHINE
 from megatron_recipe.diagnose.of_model import DATA, MODEL
 from megatron_recipe.diagnose.of_safety import SAFETY
 from megatron_recipe.diagnose.signals import Signals
 
-CRITERIA: tuple[Criterion, ...] = (*COURSE, *DATA, *MODEL, *MACHINE, *SAFETY)
+CRITERIA: tuple[Criterion, ...] = (*COURSE, *DATA, *MODEL, *MACHINE, *SAFETY, *ACCIDENTS)
 
 
 @dataclass(frozen=True)

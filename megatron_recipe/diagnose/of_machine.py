@@ -62,18 +62,13 @@ def gpu_idle(signals: Signals) -> Finding:
 def gpu_memory(signals: Signals) -> Finding:
     """GPU memory is short, or much of it is not used."""
     used = signals.points("memory_reserved_gb", "gpu_memory_used_gb_max")
-    ran_out = signals.events("out_of_memory")
     total = card_memory_gb(signals, used)
     if not total:
-        return Finding("attention", (Evidence("out_of_memory", len(ran_out), "0"),)) if ran_out else NOT_MEASURED
+        return NOT_MEASURED
     share = used.late().median / total
-    seen = (
-        Evidence("memory_reserved_gb / card", share, f"{MEMORY_LOW} … {MEMORY_HIGH}", *used.late().span),
-        Evidence("out_of_memory", len(ran_out), "0"),
-    )
-    is_odd = bool(ran_out) or not MEMORY_LOW <= share <= MEMORY_HIGH
-    notes = ("memory_full",) if share > MEMORY_HIGH or ran_out else ("memory_free",) if share < MEMORY_LOW else ()
-    return Finding(state_of(share > MEMORY_FULL, is_odd), seen, notes)
+    seen = Evidence("memory_reserved_gb / card", share, f"{MEMORY_LOW} … {MEMORY_HIGH}", *used.late().span)
+    notes = ("memory_full",) if share > MEMORY_HIGH else ("memory_free",) if share < MEMORY_LOW else ()
+    return Finding(state_of(share > MEMORY_FULL, bool(notes)), (seen,), notes)
 
 
 def card_memory_gb(signals: Signals, used: Points) -> float | None:

@@ -7,7 +7,9 @@ from megatron_recipe.diagnose.criterion import NOT_MEASURED, Criterion, Evidence
 from megatron_recipe.diagnose.signals import ENOUGH, Points, Signals
 
 ABOVE_NATS, WIDTH_NATS, BELOW_NATS = 0.5, 1.0, 0.5
-KNOWN_SHARE = 0.8
+KNOWN_SHARE = 0.95
+"""Of ln(vocabulary): knowing nothing but how often each token occurs is better than that, and weights that read
+another tokenizer's ids are sure of wrong ones, so that they stand above ln(vocabulary)."""
 SPIKE_JITTERS, SPIKE_NATS, RECOVERY_RECORDS = 8.0, 0.4, 4
 ORDER_RATIO, ORDER_NATS = 6.0, 0.05
 FOUR_FIFTHS = 1.2816

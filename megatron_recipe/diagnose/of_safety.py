@@ -28,7 +28,7 @@ def run_failed(signals: Signals) -> Finding:
 
 
 def run_silent(signals: Signals) -> Finding:
-    """A run that has not ended writes nothing any more: killed, hung, or its machine is gone."""
+    """A run that has not ended has no process, or writes nothing any more: killed, hung, or its machine is gone."""
     quiet = max(0.0, signals.facts.now - signals.facts.heard)
     records = (signals.step_seconds or 0.0) * signals.setting("train", "log_every_steps", 10)
     times = signals.points("seconds").values
@@ -37,7 +37,9 @@ def run_silent(signals: Signals) -> Finding:
     if signals.is_over:
         return Finding("ok", (Evidence("last event", signals.last_life),))
     seen = Evidence("seconds since the last sign of life", quiet, f"≤ {limit:.0f}", signals.step, signals.step)
-    return Finding(state_of(quiet > limit), (seen,))
+    is_gone = signals.facts.is_held is False and bool(signals.last_life)
+    gone = (Evidence("process that holds .lock", "none"),) if is_gone else ()
+    return Finding(state_of(quiet > limit or is_gone), (*gone, seen))
 
 
 def checkpoint_overdue(signals: Signals) -> Finding:
@@ -64,8 +66,8 @@ def checkpoint_overdue(signals: Signals) -> Finding:
 
 
 def checkpoint_failed(signals: Signals) -> Finding:
-    """A checkpoint could not be written, or one was found damaged."""
-    events = signals.events("checkpoint_saved", "checkpoint_failed", "checkpoint_damaged")
+    """A checkpoint could not be written."""
+    events = signals.events("checkpoint_saved", "checkpoint_failed")
     if not events:
         return NOT_MEASURED
     bad = [event for event in events if event["event"] != "checkpoint_saved"]

@@ -1,8 +1,11 @@
 """What a run folder says, read in a moment however long the run is, on a machine without torch."""
 
+import fcntl
 import json
+import platform
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ Record = dict[str, Any]
 WHOLE, ENDS = 4_000, 1_000
 """Lines of metrics.jsonl that are all read; of a longer file, the first and the last that are, and as many as make up
 `WHOLE` spread between them. Accidents in the steps between stand in events.jsonl."""
+LOCK = ".lock"
+"""Held by the process that trains in the folder."""
 LIFE = ("start", "resume", "stopped", "end", "failed")
 
 
@@ -39,6 +44,10 @@ class RunFacts:
     heard: float
     """Unix time at which the run wrote something last."""
     now: float
+    is_held: bool | None
+    """Whether a process trains in the folder; None where that cannot be known here, as on another machine."""
+    steps_again: int
+    """Steps that were done more than once, after a kill, a stop or a rollback."""
 
 
 def read_facts(folder: Path, now: float | None = None) -> RunFacts:
@@ -53,11 +62,13 @@ def read_facts(folder: Path, now: float | None = None) -> RunFacts:
         raise DataError(f"{folder} is no run: it has no config.yaml; name a folder made by `megatron-recipe train`")
     lines = _lines(folder / "metrics.jsonl")
     chosen = _thinned(lines)
-    records = latest(_records(chosen))
+    everything = _records(chosen)
+    records = latest(everything)
+    environment = _json(folder / "environment.json")
     return RunFacts(
         folder=folder,
         config=config,
-        environment=_json(folder / "environment.json"),
+        environment=environment,
         train=[record for record in records if record["kind"] == "train"],
         validation=[record for record in records if record["kind"] == "validation"],
         events=[event for event in _parsed(_lines(folder / "events.jsonl")) if "event" in event],
@@ -67,6 +78,8 @@ def read_facts(folder: Path, now: float | None = None) -> RunFacts:
         read=len(chosen),
         heard=max(_written(folder / name) for name in ("metrics.jsonl", "events.jsonl", "config.yaml")),
         now=time.time() if now is None else now,
+        is_held=_held(folder / LOCK, environment),
+        steps_again=_steps_again(everything, (config.get("train") or {}).get("log_every_steps") or 1),
     )
 
 
@@ -81,6 +94,25 @@ def latest(records: list[Record]) -> list[Record]:
             kept.pop()
         kept.append(record)
     return kept
+
+
+def _steps_again(records: list[Record], every: int) -> int:
+    """every: steps from a record to the next."""
+    steps = [record["step"] for record in records if record["kind"] == "train"]
+    return sum(max(0, before - (after - every)) for before, after in pairwise(steps) if after <= before)
+
+
+def _held(lock: Path, environment: Record) -> bool | None:
+    if environment.get("host") != platform.node():
+        return None
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
 
 
 def _thinned(lines: list[bytes]) -> list[bytes]:

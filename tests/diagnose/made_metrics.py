@@ -264,6 +264,18 @@ def _copy_failed(made: Made) -> None:
     made.events.insert(-1, {"event": "copy_failed", "step": STEPS, "reason": "no route"})
 
 
+def _ran_out(made: Made) -> None:
+    made.events[-1] = {"event": "failed", "step": STEPS, "error": "OutOfMemoryError: CUDA out of memory. Tried to"}
+
+
+def _struck(made: Made) -> None:
+    made.events.insert(2, {"event": "resume", "step": 500, "micro_batch": 16})
+
+
+def _checkpoint_gone(made: Made) -> None:
+    made.events.insert(3, {"event": "resume", "step": 500, "micro_batch": 16})  # with step 1,000 saved before
+
+
 def _full_card(made: Made) -> None:
     made.spoil(0, memory_reserved_gb=84.0, memory_card_gb=None)  # then the table of cards knows it
 
@@ -307,6 +319,9 @@ SPOILED: dict[str, Spoiling] = {
     "gpu_memory": _full_card,
     "slowed_down": lambda made: made.spoil(1_500, tokens_per_second=100_000.0),
     "run_failed": _failed,
+    "out_of_memory": _ran_out,
+    "run_killed": _struck,
+    "checkpoint_lost": _checkpoint_gone,
     "run_silent": _killed,
     "checkpoint_failed": _save_failed,
     "disk_short": _full_disk,

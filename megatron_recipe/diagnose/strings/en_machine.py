@@ -54,8 +54,7 @@ WORDS = {
     "gpu_memory": CheckWords(
         "GPU memory",
         "Memory is short, or a good part of it is not used.",
-        "Reserved share outside {MEMORY_LOW:.0%} to {MEMORY_HIGH:.0%} (wrong: above {MEMORY_FULL:.0%}); "
-        "out_of_memory events",
+        "Reserved share outside {MEMORY_LOW:.0%} to {MEMORY_HIGH:.0%} (wrong: above {MEMORY_FULL:.0%})",
         "A micro-batch or recompute setting that does not fit the card",
         "memory_reserved_gb; plan RECIPE --gpu CARD",
         "Short: a smaller micro-batch or memory.recompute=selective; free: a larger one, less recompute",
@@ -68,6 +67,32 @@ WORDS = {
         "gpu_sm_clock_mhz_min, data_wait_share, host_cpu_percent over the run",
         "As the cause asks; a restart on another machine if it is the machine",
     ),
+    "out_of_memory": CheckWords(
+        "Out of memory",
+        "The run ended because memory did not hold it.",
+        "A failed event of an allocator: wrong as the last of the run's life, attention where it was begun again since",
+        "A micro-batch too large; no recompute; a smaller card; a limit of the container",
+        "The event; memory_reserved_gb of earlier runs; plan RECIPE --gpu CARD",
+        "A smaller batch.micro_batch_size_samples (the batch stays, by accumulation), memory.recompute=full, "
+        "train --auto-micro-batch",
+    ),
+    "checkpoint_lost": CheckWords(
+        "Checkpoint damaged or gone",
+        "A checkpoint that was saved could not be taken up.",
+        "checkpoint_damaged events, or begun again before the newest saved step (wrong where that is step 0 and the run "
+        "goes on); wrong where the newest saved one is not in the folder",
+        "A failing or full disk; a node lost with its disk; a folder that was deleted",
+        "checkpoint_saved, start and resume in events.jsonl; convert inspect RUN --verify; dmesg",
+        "checkpoint.keep_last=3; checkpoint.sync_to; sync --from brings a copy back",
+    ),
+    "run_killed": CheckWords(
+        "Killed and begun again",
+        "A life of the run ended without a word, and the steps since its last checkpoint were done again.",
+        "A start or resume event after one that has no end",
+        "A node lost; the kernel's killer of memory hogs; preemption without a warning; kill -9",
+        "dmesg; the scheduler's log; steps done again against checkpoint.save_every_steps",
+        "Nothing now; checkpoint.save_every_steps or save_every_minutes as often as the work is worth",
+    ),
     "run_failed": CheckWords(
         "The run ended with an error",
         "The last event is a failure.",
@@ -78,16 +103,17 @@ WORDS = {
     ),
     "run_silent": CheckWords(
         "No sign of life",
-        "A run that has not ended writes nothing any more.",
-        "Silent for 3 minutes, 5 records, and {LONGEST_PAUSES:g} × the longest pause so far",
+        "A run that has not ended has no process, or writes nothing any more.",
+        "Nobody holds the folder's lock (on the machine that trained), or silent for 3 minutes, 5 records, and "
+        "{LONGEST_PAUSES:g} × the longest pause so far",
         "Killed (out of memory, preemption); hung; the machine or the network disk is gone",
         "Is the process there? hang_*.txt in the run folder; dmesg",
         "Run the same command again: it continues from the newest good checkpoint",
     ),
     "checkpoint_failed": CheckWords(
         "A checkpoint failed",
-        "A checkpoint could not be written, or was found damaged.",
-        "checkpoint_failed (wrong where it is the latest) or checkpoint_damaged events",
+        "A checkpoint could not be written.",
+        "checkpoint_failed events (wrong where it is the latest)",
         "A full or failing disk; a quota",
         "The event's reason; df",
         "Free some space; checkpoint.keep_last; checkpoint.sync_to",

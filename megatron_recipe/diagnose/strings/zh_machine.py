@@ -54,7 +54,7 @@ WORDS = {
     "gpu_memory": CheckWords(
         "显存",
         "显存不足，或有很大一部分没有用上。",
-        "已保留比例不在 {MEMORY_LOW:.0%} 到 {MEMORY_HIGH:.0%} 之间（错误：超过 {MEMORY_FULL:.0%}）；out_of_memory 事件",
+        "已保留比例不在 {MEMORY_LOW:.0%} 到 {MEMORY_HIGH:.0%} 之间（错误：超过 {MEMORY_FULL:.0%}）",
         "微批量或重算设置与显卡不合",
         "memory_reserved_gb；plan RECIPE --gpu CARD",
         "不足：减小微批量或 memory.recompute=selective；空余：增大微批量、减少重算",
@@ -67,6 +67,30 @@ WORDS = {
         "全程的 gpu_sm_clock_mhz_min、data_wait_share、host_cpu_percent",
         "按原因处理；若是机器的问题，换一台机器重启",
     ),
+    "out_of_memory": CheckWords(
+        "内存不足",
+        "内存放不下，运行因此结束。",
+        "由分配器引起的 failed 事件：若是运行生命周期的最后一个则为错误，之后又重新开始则为注意",
+        "微批量太大；没有重算；显卡较小；容器的限制",
+        "该事件；以前运行的 memory_reserved_gb；plan RECIPE --gpu CARD",
+        "减小 batch.micro_batch_size_samples（靠累积，全局批量不变）；memory.recompute=full；train --auto-micro-batch",
+    ),
+    "checkpoint_lost": CheckWords(
+        "检查点损坏或丢失",
+        "保存过的检查点没能取回。",
+        "checkpoint_damaged 事件，或从早于最新保存步的位置重新开始（若从第 0 步开始且运行未结束则为错误）；最新保存的检查点不在文件夹里则为错误",
+        "磁盘故障或写满；节点连同磁盘一起丢失；文件夹被删",
+        "events.jsonl 里的 checkpoint_saved、start、resume；convert inspect RUN --verify；dmesg",
+        "checkpoint.keep_last=3；checkpoint.sync_to；用 sync --from 取回副本",
+    ),
+    "run_killed": CheckWords(
+        "被杀死后重新开始",
+        "运行的一段生命没有任何说明就结束了，最后一个检查点之后的步要重做。",
+        "start 或 resume 事件之前的那一段没有结束事件",
+        "节点丢失；内核因内存不足而杀进程；没有预警的抢占；kill -9",
+        "dmesg；调度器日志；重做的步数与 checkpoint.save_every_steps 对比",
+        "现在无需处理；按工作的价值设定 checkpoint.save_every_steps 或 save_every_minutes",
+    ),
     "run_failed": CheckWords(
         "运行因错误结束",
         "最后一个事件是失败。",
@@ -77,16 +101,16 @@ WORDS = {
     ),
     "run_silent": CheckWords(
         "没有动静",
-        "没有结束的运行不再写任何东西。",
-        "沉默超过 3 分钟、5 条记录的时间，以及此前最长间歇的 {LONGEST_PAUSES:g} 倍",
+        "没有结束的运行已经没有进程，或不再写任何东西。",
+        "文件夹的锁没有进程持有（在训练所在的机器上看），或沉默超过 3 分钟、5 条记录的时间，以及此前最长间歇的 {LONGEST_PAUSES:g} 倍",
         "被杀死（内存不足、抢占）；卡死；机器或网络盘没了",
         "进程还在吗？运行文件夹里的 hang_*.txt；dmesg",
         "运行同样的命令：它从最新的完好检查点继续",
     ),
     "checkpoint_failed": CheckWords(
         "检查点失败",
-        "检查点写不下去，或发现已损坏。",
-        "checkpoint_failed 事件（最近一次即如此则为错误）或 checkpoint_damaged 事件",
+        "检查点写不下去。",
+        "checkpoint_failed 事件（最近一次即如此则为错误）",
         "磁盘满或出故障；配额",
         "事件的原因；df",
         "腾出空间；checkpoint.keep_last；checkpoint.sync_to",
@@ -138,6 +162,10 @@ METRICS = {
     "longest stretch without a checkpoint, steps": "最长的无检查点步数",
     "seconds since the last sign of life": "距最后动静的秒数",
     "last event": "最后的事件",
+    "process that holds .lock": "持有 .lock 的进程",
+    "ends without a word": "没有说明的结束",
+    "steps done again": "重做的步数",
+    "saved step": "保存过的步",
 }
 """Figures that are no field of a record; the others keep their names."""
 PAGE = {
