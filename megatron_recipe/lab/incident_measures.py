@@ -38,6 +38,19 @@ NAMED: dict[str, Callable[[Signals], float | None]] = {
     "failed": failed,
 }
 """Figures that are no field of the training records."""
+NUMBERS = (
+    "held_out_loss",
+    "loss.late",
+    "loss_jitter.median",
+    "grad_norm_max.highest",
+    "update_ratio.highest",
+    "zero_grad_share.highest",
+    "loss_scale.lowest",
+    "activation_rms_last.late",
+    "attention_logit_max.late",
+    "tokens_per_second.median",
+)
+"""What is told of every run of an incident, whatever its criterion asks for."""
 
 
 def measure(name: str, signals: Signals) -> float | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from megatron_recipe.lab.comparison import Comparison, Setting
 from megatron_recipe.lab.incident import AnyChange, Incident
 from megatron_recipe.lab.plan import Plan, PlannedRun
 from megatron_recipe.lab.run_config import load_setting, naming, run_config, step_tokens
-from megatron_recipe.recipes import parse_config
+from megatron_recipe.recipes import load_config, parse_config
 from megatron_recipe.settings import put
 
 Role = Literal["control", "incident", "remedy"]
@@ -22,6 +23,7 @@ STEPS = {"cpu": 100, "gpu": 400}
 RECORDS, LEAST_INTERVAL = 50, 2
 """Records of a run, and steps between two at least: a jitter is measured within an interval."""
 VALIDATIONS = 2
+HELD_OUT_SAMPLES = 64
 GUARD_OFF: dict[str, Any] = {
     "stability.on_nan": "log",
     "stability.on_loss_spike": "log",
@@ -96,7 +98,7 @@ def make_case(incident: Incident, asked: Asked, folder: Path, controls: Path | N
     Raises:
         ConfigError: a value that cannot be; it names the run.
     """
-    fixed = {"train.validation_samples": 64} if place == "cpu" else {}
+    fixed = smaller(asked.recipe) if place == "cpu" else {}
     comparison = Comparison(
         name=incident.name,
         recipe=asked.recipe,
@@ -126,6 +128,18 @@ def make_case(incident: Incident, asked: Asked, folder: Path, controls: Path | N
         for role in ROLES
     }
     return Case(incident, folder, acts, comparison)
+
+
+def smaller(recipe: str) -> dict[str, Any]:
+    """Values that make a run short on a CPU: half the recipe's batch, and few samples of held-out text."""
+    config = load_config(recipe)
+    batch = max(1, config.batch.global_batch_size_samples // 2)
+    micro = config.batch.micro_batch_size_samples
+    return {
+        "batch.global_batch_size_samples": batch,
+        "batch.micro_batch_size_samples": micro if micro == "auto" else math.gcd(micro, batch),
+        "train.validation_samples": min(HELD_OUT_SAMPLES, config.train.validation_samples),
+    }
 
 
 def control_name(incident: Incident) -> str:
