@@ -18,6 +18,7 @@ from megatron_recipe.clouds.cli import app as launch_app
 from megatron_recipe.doctor_command import doctor
 from megatron_recipe.errors import RecipeError
 from megatron_recipe.lab.cli import app as lab_app
+from megatron_recipe.month.command import today
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -52,6 +53,11 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and sa
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change one value of the recipe; may be repeated."),
+]
+
+Reference = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Draw the band of this reference curve; or a file of `lab reference`."),
 ]
 
 
@@ -95,6 +101,7 @@ def train(
 
 
 app.command()(doctor)
+app.command()(today)
 
 
 @app.command()
@@ -111,12 +118,13 @@ def report(
     price: Annotated[
         str | None, typer.Option(help="Of the whole machine (5/h), for a retrospective without recorded prices.")
     ] = None,
+    reference: Reference = None,
     dry_run: DryRun = False,
 ) -> None:
     """Write the report of a run or a comparison, one HTML file that opens anywhere, or a run's retrospective."""
     from megatron_recipe.report import report_command
 
-    report_command(folder, lang, out, dry_run, retrospective, tuple(comparison or ()), price)
+    report_command(folder, lang, out, dry_run, retrospective, tuple(comparison or ()), price, reference)
 
 
 @app.command()
@@ -148,11 +156,12 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end, as also without a terminal.")] = False,
     lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
     interval: Annotated[float, typer.Option(metavar="SECONDS", help="Time between frames.")] = 2.0,
+    reference: Reference = None,
 ) -> None:
     """Show a run live: curves, speed, cost, checkpoints, accidents. It only reads, so it has no --dry-run."""
     from megatron_recipe.watch import watch_command
 
-    watch_command(run, once, lang, interval)
+    watch_command(run, once, lang, interval, reference)
 
 
 @app.command()
@@ -190,7 +199,7 @@ def reference(
     out: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("docs"),
     dry_run: DryRun = False,
 ) -> None:
-    """Write the reference pages of all settings, from their models: config.md and data_recipe.md."""
+    """Write the reference pages of settings and commands: config.md, data_recipe.md, commands.md."""
     from megatron_recipe.reference import reference_command
 
     reference_command(out, dry_run)

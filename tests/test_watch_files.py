@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from megatron_recipe.watch.curve import BRAILLE, MAX_BINS, Curve, draw
+from megatron_recipe.watch.curve import BRAILLE, MAX_BINS, Curve, Scale, draw
 from megatron_recipe.watch.tail import Tail
 
 
@@ -66,7 +66,7 @@ def test_a_falling_line_goes_from_the_upper_left_to_the_lower_right() -> None:
     curve = Curve()
     for step in range(8):
         curve.add(step, 7.5 - step)
-    assert draw(curve, 4, 2, (0.0, 8.0)) == ["⠑⢄⠀⠀", "⠀⠀⠑⢄"]
+    assert draw(curve, 4, Scale((0.0, 8.0), 2)) == ["⠑⢄⠀⠀", "⠀⠀⠑⢄"]
 
 
 def test_a_spike_of_one_record_in_many_is_seen() -> None:
@@ -74,7 +74,7 @@ def test_a_spike_of_one_record_in_many_is_seen() -> None:
     for step in range(100_000):
         curve.add(step, 9.0 if step == 70_123 else 1.0)
     assert len(curve.steps) < MAX_BINS
-    top, *_, bottom = draw(curve, 40, 3, (0.0, 9.0))
+    top, *_, bottom = draw(curve, 40, Scale((0.0, 9.0), 3))
     assert [index for index, bits in enumerate(dots(top)) if bits] == [int(70_123 / 99_999 * 40)]
     assert all(dots(bottom))
 
@@ -83,7 +83,7 @@ def test_a_gap_is_empty_and_two_far_records_are_joined() -> None:
     curve = Curve()
     for step, value in ((0, 1.0), (40, 1.0), (45, math.nan), (60, 1.0), (100, 1.0)):
         curve.add(step, value)
-    (row,) = draw(curve, 10, 1, (0.0, 2.0))
+    (row,) = draw(curve, 10, Scale((0.0, 2.0), 1))
     assert [bool(bits) for bits in dots(row)] == [True] * 5 + [False] + [True] * 4
 
 
@@ -108,5 +108,5 @@ def test_a_logarithmic_scale() -> None:
     curve = Curve()
     for step, value in enumerate((1.0, 10.0, 100.0)):
         curve.add(step, value)
-    rows = draw(curve, 3, 3, (1.0, 100.0), logarithmic=True)
+    rows = draw(curve, 3, Scale((1.0, 100.0), 3, logarithmic=True))
     assert [next(index for index, bits in enumerate(dots(row)) if bits) for row in rows] == [2, 1, 0]

@@ -77,3 +77,16 @@ def list_comparisons(lang: Annotated[str, typer.Option(help="en or zh.")] = "en"
     from megatron_recipe.lab.listing import list_command
 
     list_command(lang)
+
+
+@app.command()
+def reference(
+    runs: Annotated[list[Path], typer.Argument(help="Finished runs that differ in their seeds alone, two or more.")],
+    out: Annotated[Path, typer.Option(help="The .json file to write.")],
+    name: Annotated[str | None, typer.Option(help="How it is called where it is drawn; default the file's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show what it would hold.")] = False,
+) -> None:
+    """Make a reference curve of finished runs: `watch` and `report` draw its band with --reference."""
+    from megatron_recipe.lab.reference_command import reference_command
+
+    reference_command(runs, out, name, dry_run=dry_run)

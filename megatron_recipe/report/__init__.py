@@ -13,18 +13,22 @@ from megatron_recipe.errors import ConfigError, DataError
 LANGUAGES = ("en", "zh")
 
 
-def write_report(run_dir: Path, *, lang: str = "en", out: Path | None = None) -> Path:
+def write_report(run_dir: Path, *, lang: str = "en", out: Path | None = None, reference: str | None = None) -> Path:
     """Write the report of the run in `run_dir` to `out` (default: report.html in that folder) and return its path.
 
-    Raises ConfigError for an unknown language or an `out` that is a folder, DataError for a folder that is no run
-    or holds a damaged file.
+    Args:
+        reference: name or file of a reference curve, whose band is drawn behind the loss; None draws none.
+
+    Raises ConfigError for an unknown language or reference, another kind of run than the reference's, or an `out` that
+    is a folder, DataError for a folder that is no run or holds a damaged file.
     """
     target = _target(run_dir / "report.html", lang, out)
     from megatron_recipe.files import atomic_file
+    from megatron_recipe.references.standing import standing_in
     from megatron_recipe.report.page import render_page
     from megatron_recipe.report.run_files import read_run
 
-    page = render_page(read_run(run_dir), lang)
+    page = render_page(read_run(run_dir), lang, standing_in(reference))
     with atomic_file(target) as file:
         file.write(page)
     return target
@@ -89,6 +93,7 @@ def report_command(
     retrospective: bool = False,
     comparisons: tuple[Path, ...] = (),
     price: str | None = None,
+    reference: str | None = None,
 ) -> None:
     """What `megatron-recipe report` does; with `dry_run` it reads the folder and says what the page would hold.
 
@@ -99,6 +104,8 @@ def report_command(
     if not retrospective and (comparisons or price):
         given = f"--comparison {comparisons[0]}" if comparisons else f"--price {price}"
         raise ConfigError(f"{given} is for the retrospective only; add --retrospective")
+    if reference and (retrospective or is_comparison(folder)):
+        raise ConfigError(f"--reference {reference} is for the report of a run; leave it out here")
     if folder.is_dir() and not (folder / "config.yaml").is_file() and not is_comparison(folder):
         raise DataError(
             f"{folder} is neither a run (no config.yaml) nor a comparison (no comparison.json); name a folder made by "
@@ -126,11 +133,12 @@ def report_command(
         if retrospective:
             say(f"would write {_page_target(folder / 'retrospective.html', lang, out)}, and the same as Markdown")
         else:
+            _check_reference(folder, reference)
             say(f"would write {_target(folder / 'report.html', lang, out)}")
     elif retrospective:
         _said(write_retrospective(folder, lang=lang, out=out, comparisons=comparisons, price=price))
     else:
-        _said(write_report(folder, lang=lang, out=out))
+        _said(write_report(folder, lang=lang, out=out, reference=reference))
 
 
 def _said(path: Path) -> None:
@@ -142,6 +150,15 @@ def _say_run(folder: Path) -> None:
 
     for part, found in read_run(folder).contents().items():
         say(f"{part}: {found}")
+
+
+def _check_reference(folder: Path, reference: str | None) -> None:
+    from megatron_recipe.references.standing import standing_in
+    from megatron_recipe.report.run_files import read_run
+
+    run = read_run(folder)
+    if standing := standing_in(reference):
+        standing.check(folder, run.config, run.environment)
 
 
 def _say_comparison(folder: Path) -> None:

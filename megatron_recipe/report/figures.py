@@ -95,6 +95,8 @@ class Drawing:
     """More curves, each in a colour of its own (the first four are told apart)."""
     given_up: tuple[Series, ...] = ()
     """Attempts that a rollback took back, drawn faintly."""
+    band: tuple[Series, Series] | None = None
+    """Lower and upper edge, at the same steps, of what a curve of this kind usually does."""
     steps: tuple[float, float] | None = None
     """First and last step of another figure, whose axis this one shares; None spans the curves."""
 
@@ -184,6 +186,9 @@ def _mark_events(axes: Axes, marks: Marks) -> None:
 
 
 def _curves(axes: Axes, drawing: Drawing, size: Size) -> None:
+    if drawing.band is not None:
+        low, high = drawing.band
+        axes.fill_between(low.steps, low.values, high.values, color=OTHERS[0], alpha=0.22, linewidth=0, gid="band")
     for number, attempt in enumerate(drawing.given_up):
         shown = downsample(attempt, size.max_points // 4)
         axes.plot(shown.steps, shown.values, color=ALERT, alpha=0.5, linewidth=1.2, zorder=3, gid=f"given-up{number}")

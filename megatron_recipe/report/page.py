@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from megatron_recipe import __version__
+from megatron_recipe.references.standing import Standing
 from megatron_recipe.report.commands import commands, data_command, shown_path
 from megatron_recipe.report.formats import FILTERS, SUPERSCRIPTS, seconds_in_units, visible, when
 from megatron_recipe.report.operation import operation_section, sentence
@@ -23,8 +24,8 @@ from megatron_recipe.report.training import training_section
 MAX_EVENT_ROWS = 60
 
 
-def render_page(run: Run, lang: str) -> str:
-    """The whole report of `run` as one HTML document in `lang`."""
+def render_page(run: Run, lang: str, standing: Standing | None = None) -> str:
+    """The whole report of `run` as one HTML document in `lang`; with the band of the reference `standing` is about."""
     text = strings_for(lang)
     summary = summarise(run)
     environment = Environment(
@@ -42,7 +43,7 @@ def render_page(run: Run, lang: str) -> str:
     return environment.get_template("report.html").render(
         run=run,
         summary=summary,
-        training=training_section(run, summary),
+        training=training_section(run, summary, standing),
         held_out_sets={"": run.validation, **run.validation_sets} if run.validation else run.validation_sets,
         operation=operation_section(run),
         vocabulary=vocabulary_size(run.datasets),

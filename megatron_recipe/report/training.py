@@ -6,6 +6,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from megatron_recipe.references.standing import Standing
 from megatron_recipe.report.benchmarks import Benchmarks, benchmark_section
 from megatron_recipe.report.curve import Curve
 from megatron_recipe.report.figures import BROAD, NARROW, PANEL, WIDE, Drawing, Marks, draw
@@ -31,15 +32,25 @@ class Training:
     marks: Marks
     window: int
     validation_not_finite: list[int]
+    standing: Standing | None
+    """Where the run stands in the band of a reference; None where none was asked for."""
 
 
-def training_section(run: Run, summary: Summary) -> Training | None:
-    """Draw the run's curves; None where it has no metrics yet."""
+def training_section(run: Run, summary: Summary, standing: Standing | None = None) -> Training | None:
+    """Draw the run's curves, with the band of the reference that `standing` is about; None without metrics.
+
+    Raises:
+        ConfigError: the run is of another kind than the reference's.
+    """
+    if standing:
+        standing.check(run.folder, run.config, run.environment)
+        for record in run.train:
+            standing.add(record["step"], record["loss"])
     if not run.train and not run.validation:
         return None
     marks = event_marks(run.events)
     return Training(
-        loss=_loss(run, summary, marks),
+        loss=_loss(run, summary, marks, standing),
         panels=[
             _panel(run, "learning_rate", marks),
             _panel(run, "grad_norm", marks, level=_clip_norm(run.config)),
@@ -51,6 +62,7 @@ def training_section(run: Run, summary: Summary) -> Training | None:
         marks=marks,
         window=smoothing_window(len(run.train)),
         validation_not_finite=not_finite_steps(run.validation, "loss"),
+        standing=standing,
     )
 
 
@@ -80,18 +92,20 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _loss(run: Run, summary: Summary, marks: Marks) -> Curve:
+def _loss(run: Run, summary: Summary, marks: Marks, standing: Standing | None) -> Curve:
     raw, validation = series(run.train, "loss"), series(run.validation, "loss")
     baseline = summary.held_out.unigram if summary.held_out else None
     compared = np.append(_after_start(validation, raw), np.nan if baseline is None else baseline)
+    band = _band(standing, raw) if standing else None
+    if band:
+        compared = np.concatenate([compared, *(_after_start(edge, raw) for edge in band)])
     limits = visible_range(raw, compared)
     attempts = tuple(series(records, "loss") for records in run.given_up)
     highest = max((float(np.max(attempt.finite, initial=-np.inf)) for attempt in attempts), default=-np.inf)
     room = limits[1] + GIVEN_UP_ROOM * (limits[1] - limits[0])
     limits = limits[0], max(limits[1], min(1.02 * highest, room))
-    drawing = Drawing(
-        "loss", raw, limits, points=validation if run.validation else None, level=baseline, given_up=attempts
-    )
+    points = validation if run.validation else None
+    drawing = Drawing("loss", raw, limits, points=points, level=baseline, given_up=attempts, band=band)
     return Curve(
         name="loss",
         svg=draw(drawing, marks, WIDE),
@@ -102,6 +116,16 @@ def _loss(run: Run, summary: Summary, marks: Marks) -> Curve:
         not_finite=not_finite_steps(run.train, "loss"),
         measured=True,
     )
+
+
+def _band(standing: Standing, raw: Series) -> tuple[Series, Series] | None:
+    """The edges of a reference's band at the run's own records; None where they have no step in common."""
+    found = [(step, edges) for step in raw.steps if (edges := standing.reference.band_at(step))]
+    if not found:
+        return None
+    steps = np.array([step for step, _ in found])
+    low, high = (np.array([edges[side] for _, edges in found]) for side in (0, 1))
+    return Series(steps, low), Series(steps, high)
 
 
 def _after_start(validation: Series, raw: Series) -> np.ndarray:

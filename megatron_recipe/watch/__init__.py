@@ -14,14 +14,18 @@ LANGUAGES = ("en", "zh")
 HEIGHT_OF_A_PRINTED_FRAME = 36
 
 
-def watch_command(run: Path, once: bool, lang: str, interval_seconds: float) -> None:
+def watch_command(run: Path, once: bool, lang: str, interval_seconds: float, reference: str | None = None) -> None:
     """What `megatron-recipe watch` does: a frame every `interval_seconds` until Ctrl-C.
 
     One frame is printed, and that is all, with `once` or where standard output is no terminal. Watching goes on after
     the end of the run, since a run that was stopped may be continued.
 
+    Args:
+        reference: name or file of a reference curve, whose band is drawn behind the loss; None draws none.
+
     Raises:
-        ConfigError: an unknown language, or an interval that is not positive.
+        ConfigError: an unknown language or reference, an interval that is not positive, or another kind of run than
+            the reference's.
         DataError: there is no such folder.
     """
     if lang not in LANGUAGES:
@@ -36,7 +40,12 @@ def watch_command(run: Path, once: bool, lang: str, interval_seconds: float) -> 
     from megatron_recipe.watch.run_view import RunView
     from megatron_recipe.watch.words import Words
 
-    console, view, words = Console(highlight=False), RunView(run), Words(lang)
+    standing = None
+    if reference:
+        from megatron_recipe.references.standing import standing_in
+
+        standing = standing_in(reference)
+    console, view, words = Console(highlight=False), RunView(run, standing), Words(lang)
     if once or not console.is_terminal:
         view.refresh()
         height = console.height if console.is_terminal else HEIGHT_OF_A_PRINTED_FRAME

@@ -1,11 +1,14 @@
 """A curve of bounded size, and its drawing in Braille dots, two columns and four rows of them to a character."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 MAX_BINS = 2048
 SETTLING_SHARE = 0.1  # first part of a run, whose steep fall would flatten the rest
 DOT_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # Unicode's numbering, rows from the top
 BRAILLE = 0x2800
+SHADE = "░"
 
 Span = tuple[float, float]
 
@@ -21,6 +24,8 @@ class Curve:
         self.steps: list[float] = []
         self.spans: list[Span] = []
         self.records_in_a_bin, self.records_in_the_last = 1, 0
+        self.shown_to = -math.inf
+        """Step to which a drawing reaches, where the curve does not."""
 
     def add(self, step: float, value: float) -> None:
         """Append a value; one at a step that was passed already voids what lies behind it, as a rollback does."""
@@ -50,10 +55,17 @@ class Curve:
 
     def column_of(self, step: float, columns: int) -> int | None:
         """The column of a step in a drawing of so many columns; None outside of it."""
-        if not self.steps or not self.steps[0] <= step <= self.steps[-1]:
+        if not self.steps:
             return None
-        width = self.steps[-1] - self.steps[0] or 1.0
-        return min(int((step - self.steps[0]) / width * columns), columns - 1)
+        first, last = self.steps[0], max(self.steps[-1], self.shown_to)
+        if not first <= step <= last:
+            return None
+        return min(int((step - first) / (last - first or 1.0) * columns), columns - 1)
+
+    def step_of(self, column: int, columns: int) -> float:
+        """The step in the middle of a column of such a drawing, of a curve that has steps."""
+        first, last = self.steps[0], max(self.steps[-1], self.shown_to)
+        return first + (column + 0.5) / columns * (last - first)
 
 
 def _together(first: Span, second: Span) -> Span:
@@ -65,18 +77,30 @@ def _together(first: Span, second: Span) -> Span:
     return min(first[0], second[0]), max(first[1], second[1])
 
 
-def draw(curve: Curve, columns: int, rows: int, limits: Span, *, logarithmic: bool = False) -> list[str]:
-    """The curve as `rows` strings of `columns` Braille characters, between `limits`, which must be positive for a
-    logarithmic scale. What lies beyond them is drawn at the edge.
-    """
-    scale = math.log if logarithmic else float
-    low, high = scale(limits[0]), scale(limits[1])
-    height = 4 * rows
+@dataclass(frozen=True)
+class Scale:
+    """Values as rows of dots, counted from the bottom; `limits` must be positive for a logarithmic one."""
 
-    def dot(value: float) -> int:
-        share = (scale(min(max(value, limits[0]), limits[1])) - low) / (high - low) if high > low else 0.5
+    limits: Span
+    rows: int
+    logarithmic: bool = False
+
+    def dot(self, value: float) -> int:
+        """The row of dots of a value; what lies beyond the limits is at the edge."""
+        scale, height = math.log if self.logarithmic else float, 4 * self.rows
+        low, high = scale(self.limits[0]), scale(self.limits[1])
+        share = (scale(min(max(value, self.limits[0]), self.limits[1])) - low) / (high - low) if high > low else 0.5
         return min(int(share * height), height - 1)
 
+    def row(self, value: float) -> int:
+        """The row of characters of a value, counted from the top."""
+        return self.rows - 1 - self.dot(value) // 4
+
+
+def draw(curve: Curve, columns: int, scale: Scale) -> list[str]:
+    """The curve as rows of `columns` Braille characters."""
+    rows, dot = scale.rows, scale.dot
+    height = 4 * rows
     cells = [[0] * columns for _ in range(rows)]
     before: tuple[int, int] | None = None
     for column, span in enumerate(_columns(curve, 2 * columns)):
@@ -90,6 +114,23 @@ def draw(curve: Curve, columns: int, rows: int, limits: Span, *, logarithmic: bo
             cells[row][column // 2] |= DOT_BITS[bit][column % 2]
         before = bottom, top
     return ["".join(chr(BRAILLE + cell) for cell in row) for row in cells]
+
+
+def shade(drawn: list[str], curve: Curve, band_at: Callable[[float], Span | None], scale: Scale) -> list[str]:
+    """The drawing with SHADE where a band runs and the curve does not: what is seen of it in the past, the curve left.
+
+    Args:
+        band_at: lower and upper edge at a step; None where there is no band.
+    """
+    cells, columns = [list(row) for row in drawn], len(drawn[0])
+    for column in range(columns):
+        band = band_at(curve.step_of(column, columns))
+        if band is None or band[1] < scale.limits[0] or band[0] > scale.limits[1]:
+            continue
+        for row in range(scale.row(band[1]), scale.row(band[0]) + 1):
+            if cells[row][column] == chr(BRAILLE):
+                cells[row][column] = SHADE
+    return ["".join(row) for row in cells]
 
 
 def _touching(before: tuple[int, int] | None, bottom: int, top: int) -> tuple[int, int]:

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from megatron_recipe.report.formats import integer, short, visible
-from megatron_recipe.watch.curve import Curve, draw
-from megatron_recipe.watch.lists import benchmark_rows, checkpoint_rows, event_rows, held_out_rows
+from megatron_recipe.watch.curve import SHADE, Curve, Scale, draw, shade
+from megatron_recipe.watch.lists import benchmark_rows, checkpoint_rows, event_rows, held_out_rows, reference_rows
 from megatron_recipe.watch.numbers import number_groups
 from megatron_recipe.watch.run_view import RunView, Status, number
 from megatron_recipe.watch.words import Words
@@ -50,13 +50,14 @@ def frame(view: RunView, words: Words, width: int, height: int, now: float) -> R
     validations = held_out_rows(view, words, LABEL_WIDTH, most=1 if height < 32 else 4)
     benchmarks = benchmark_rows(view, words, LABEL_WIDTH, width, most=2 if height < 32 else 3)
     checkpoints = checkpoint_rows(view, words, LABEL_WIDTH, most=2 if height < 32 else 4)
-    left -= len(validations) + len(benchmarks) + len(checkpoints)
+    reference = reference_rows(view, words, LABEL_WIDTH)
+    left -= len(validations) + len(benchmarks) + len(checkpoints) + len(reference)
     curve_rows = max(3, min(left - (5 if height < 32 else 10), height // 2)) if left > 3 else 0
     events = event_rows(view, words, LABEL_WIDTH, most=max(left - curve_rows, 1))
     parts: list[RenderableType] = [_title(view, words, now), _bar(view, words, width, now)]
     parts += [_numbers(numbers, number_rows, 1 if width < 100 else 3)] if number_rows else []
     parts += [_curves(view, words, width, curve_rows)] if curve_rows else []
-    parts += [*validations, *benchmarks, *checkpoints, *events]
+    parts += [*reference, *validations, *benchmarks, *checkpoints, *events]
     parts.append(Text(words("hint"), style="dim", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
 
@@ -146,21 +147,37 @@ def _plot(view: RunView, words: Words, name: str, plot: Plot) -> list[Renderable
     if limits is None or plot.rows < 1:
         heading.append(f"  {words('not_yet')}", style="dim")
         return [heading, *[Text("")] * (plot.rows + plot.marked)]
+    standing = view.standing if plot.marked else None
+    if standing and (ahead := standing.reference.band_at(curve.shown_to)):
+        limits = min(limits[0], ahead[0]), max(limits[1], ahead[1])
     logarithmic = plot.logarithmic and limits[0] > 0
     if not plot.logarithmic:
         limits = min(plot.from_share * limits[1], limits[0]), limits[1]
-    drawn = draw(curve, columns, plot.rows, limits, logarithmic=logarithmic)
+    scale = Scale(limits, plot.rows, logarithmic)
+    drawn = draw(curve, columns, scale)
+    if standing:
+        drawn = shade(drawn, curve, standing.reference.band_at, scale)
+        heading.append(f"  {SHADE} {visible(standing.reference.name)}", style="dim")
     lines: list[RenderableType] = []
     for row, dots in enumerate(drawn):
         label = limits[1] if row == 0 else limits[0] if row == plot.rows - 1 else None
         line = Text(_tick(label).rjust(AXIS_WIDTH - 1) + " ", style="dim", no_wrap=True)
-        lines.append(line.append(dots, style=f"not dim {plot.style}"))
+        lines.append(line.append_text(_dots(dots, plot.style)))
     if not plot.marked:
         return [heading, *lines]
     marks, seen = _marks(view, curve, columns)
     for event in seen:
         heading.append(f"  {words(f'mark.{event}')}", style=MARKS[event][2] or "dim")
     return [heading, *lines, Text(" " * (AXIS_WIDTH - 1) + "└", style="dim", no_wrap=True).append_text(marks)]
+
+
+def _dots(dots: str, style: str) -> Text:
+    """A row of a drawing: the curve in its colour, a band behind it faintly."""
+    row = Text(dots, style=f"not dim {style}")
+    for column, cell in enumerate(dots):
+        if cell == SHADE:
+            row.stylize("dim white", column, column + 1)
+    return row
 
 
 def _marks(view: RunView, curve: Curve, columns: int) -> tuple[Text, list[str]]:

@@ -25,6 +25,25 @@ EVENT_STYLES = {
 }
 
 
+def reference_rows(view: RunView, words: Words, label_width: int) -> list[Text]:
+    """Where the run stands in the band of a reference; nothing where none was asked for."""
+    standing = view.standing
+    if standing is None:
+        return []
+    share, usual = standing.inside, f"{100 * standing.reference.share:.0f}"
+    if share is None:
+        return _labelled([], words("reference"), label_width, words)
+    line = Text().append(f"{100 * share:.0f}%", style="bold")
+    line.append(f" {words('inside', records=integer(standing.records), usual=usual)}", style="dim")
+    if standing.lately is not None:
+        line.append(
+            f"  {words(f'lately.{standing.lately}')}", style="" if standing.lately == "inside" else "bold yellow"
+        )
+    if standing.other_text:
+        line.append(f"  {words('other_text')}", style="yellow")
+    return _labelled([line], words("reference"), label_width, words)
+
+
 def held_out_rows(view: RunView, words: Words, label_width: int, most: int) -> list[Text]:
     """The latest loss of each validation set, and the best of the mix; on `most` lines."""
     texts = []

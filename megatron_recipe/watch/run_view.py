@@ -6,12 +6,15 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
 from megatron_recipe.watch.curve import Curve
 from megatron_recipe.watch.tail import Tail
+
+if TYPE_CHECKING:  # only a few look at a run beside a reference, and it takes as long to load as all the rest
+    from megatron_recipe.references.standing import Standing
 
 Record = dict[str, Any]
 StatusKind = Literal["waiting", "starting", "training", "silent", "stopped", "finished"]
@@ -45,10 +48,13 @@ class Checkpoint:
 
 
 class RunView:
-    """The run in `folder`; `refresh` reads what is new. Files that are missing or damaged leave their part empty."""
+    """The run in `folder`; `refresh` reads what is new. Files that are missing or damaged leave their part empty.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    With a `standing` its records are also counted by where they stand in the band of a reference.
+    """
+
+    def __init__(self, folder: Path, standing: "Standing | None" = None) -> None:
+        self.folder, self.standing = folder, standing
         self.config: Record = {}
         self.environment: Record = {}
         self.spending: list[Record] = []
@@ -61,6 +67,8 @@ class RunView:
     def _forget_metrics(self) -> None:
         self.curves = {name: Curve() for name in CURVES}
         self.train: Record = {}
+        if self.standing:
+            self.standing.forget()
         self.validations: dict[str, Record] = {}
         """The latest record of each kind (`validation`, `validation/NAME`)."""
         self.benchmarks: dict[str, Record] = {}
@@ -69,7 +77,11 @@ class RunView:
         self._step_seconds: deque[float] = deque(maxlen=20)
 
     def refresh(self) -> None:
-        """Read what the run has written since the last time."""
+        """Read what the run has written since the last time.
+
+        Raises:
+            ConfigError: it is another kind of run than the reference's.
+        """
         anew, records = self._metrics.look()
         if anew:
             self._forget_metrics()
@@ -83,6 +95,9 @@ class RunView:
         instances = self._settings("spending.json").get("instances")
         self.spending = [one for one in instances if isinstance(one, dict)] if isinstance(instances, list) else []
         self.checkpoints = self._checkpoints()
+        if self.standing:
+            self.standing.check(self.folder, self.config, self.environment)
+            self.curves["loss"].shown_to = self.standing.shown_to(self.train.get("step") or 0)
 
     def _take(self, record: Record) -> None:
         kind, step = str(record.get("kind")), record.get("step")
@@ -92,6 +107,8 @@ class RunView:
             self.train = record
             for name, curve in self.curves.items():
                 curve.add(step, number(record.get(name), math.nan))
+            if self.standing:
+                self.standing.add(int(step), number(record.get("loss"), math.nan))
             if (seconds := number(record.get("step_seconds"))) is not None:
                 self._step_seconds.append(seconds)
         elif kind.startswith("eval/"):
