@@ -192,9 +192,8 @@ def attention(shape: Shape) -> Iterator[Case]:
     length, heads, groups, width = model.sequence_length_tokens, model.num_heads, model.num_kv_groups, model.head_dim
     flops = 7.0 * length * samples * length * heads * width  # 2 products forward, 5 backward, half of the square
 
-    def tensors(length_first: bool) -> tuple[Tensor, ...]:
-        lead = (length, samples) if length_first else (samples, length)
-        return tuple(values(*lead, count, width, gradient=True) for count in (heads, groups, groups))
+    def tensors() -> tuple[Tensor, ...]:
+        return tuple(values(length, samples, count, width, gradient=True) for count in (heads, groups, groups))
 
     def cudnn() -> Call:
         import transformer_engine.pytorch as te
@@ -202,46 +201,40 @@ def attention(shape: Shape) -> Iterator[Case]:
         module = te.DotProductAttention(
             heads, width, num_gqa_groups=groups, attention_dropout=0.0, attn_mask_type="causal", qkv_format="sbhd"
         )
-        query, key, value = tensors(length_first=True)
+        query, key, value = tensors()
         gradient = values(length, samples, heads * width)
         return lambda: torch.autograd.grad(module(query, key, value), [query, key, value], gradient)
 
     def flash() -> Call:
-        from flash_attn.cute.interface import flash_attn_func
+        from megatron_recipe.flash_attention import causal_attention
 
-        query, key, value = tensors(length_first=False)
-        gradient = values(samples, length, heads, width)
+        query, key, value = tensors()
+        gradient = values(length, samples, heads * width)
+        return lambda: torch.autograd.grad(causal_attention(query, key, value), [query, key, value], gradient)
 
-        def call() -> None:
-            out = flash_attn_func(query, key, value, causal=True)
-            torch.autograd.grad(out[0] if isinstance(out, tuple) else out, [query, key, value], gradient)
-
-        return call
-
-    def rope(fused: bool) -> Call:
-        from transformer_engine.pytorch.attention.rope import apply_fused_qkv_rotary_pos_emb, apply_rotary_pos_emb
-
+    def rope(turned: Callable[..., tuple[Tensor, ...]]) -> Call:
         group = heads // groups + 2
         qkv = values(length, samples, groups, group * width, gradient=True)
         angles = values(length, 1, 1, width, dtype=torch.float32)
         parts = [(group - 2) * width, width, width]
         gradients = [values(length, samples, count, width) for count in (heads, groups, groups)]
 
-        def call() -> None:
-            if fused:
-                outs = apply_fused_qkv_rotary_pos_emb(qkv, angles, angles, parts)
-            else:
-                query, key, value = torch.split(qkv, parts, dim=3)
-                query = query.reshape(length, samples, -1, width)
-                outs = (*(apply_rotary_pos_emb(one, angles, fused=True) for one in (query, key)), value.contiguous())
-            torch.autograd.grad(outs, qkv, gradients)
+        return lambda: torch.autograd.grad(turned(qkv, angles, angles, parts), qkv, gradients)
 
-        return call
+    def engine_rope() -> Call:
+        from transformer_engine.pytorch.attention.rope import apply_fused_qkv_rotary_pos_emb
+
+        return rope(apply_fused_qkv_rotary_pos_emb)
+
+    def triton_rope() -> Call:
+        from megatron_recipe.rotary_kernels import turned_parts
+
+        return rope(turned_parts)
 
     yield Case("attention, both ways", "TE, cuDNN", cudnn, flops)
     yield Case("attention, both ways", "flash-attn-4", flash, flops)
-    yield Case("RoPE, both ways", "TE", lambda: rope(fused=False))
-    yield Case("RoPE with the parting of queries, keys, values", "TE", lambda: rope(fused=True))
+    yield Case("RoPE and parting of queries, keys, values", "TE", engine_rope)
+    yield Case("RoPE and parting of queries, keys, values", "Triton", triton_rope)
 
 
 def loss(shape: Shape) -> Iterator[Case]:
@@ -275,10 +268,41 @@ def loss(shape: Shape) -> Iterator[Case]:
     yield Case("two copies and cross entropy", "TE, over the logits", lambda: engine(overwrite=True))
 
 
+def fp8_swiglu(shape: Shape) -> Iterator[Case]:
+    """SwiGLU rounded to FP8, as it is and transposed, forward and backward."""
+    width = shape.model.ffn_hidden_size
+
+    def case(is_backward: bool, is_engines: bool) -> Call:
+        import transformer_engine_torch as tex
+        from transformer_engine.pytorch import ops
+        from transformer_engine.pytorch.tensor.float8_tensor import Float8Quantizer
+
+        from megatron_recipe.fp8_swiglu import SwiGLU
+
+        operation = (ops.SwiGLU if is_engines else SwiGLU)()
+        kind = tex.DType.kFloat8E5M2 if is_backward else tex.DType.kFloat8E4M3
+        quantizer = Float8Quantizer(torch.ones(1, device="cuda"), torch.zeros(1, device="cuda"), kind)
+        gate_up, gradient = values(shape.tokens, 2 * width), values(shape.tokens, width)
+
+        def call() -> None:
+            if is_backward:
+                out = operation._tex_swiglu_backward(gradient, gate_up, quantizer)
+            else:
+                out = operation._tex_swiglu_forward(gate_up, quantizer)
+            out.update_usage(rowwise_usage=True, columnwise_usage=True)
+
+        return call
+
+    for part, is_backward in (("SwiGLU to FP8", False), ("gradient of SwiGLU to FP8", True)):
+        yield Case(part, "TE", partial(case, is_backward, True))
+        yield Case(part, "Triton", partial(case, is_backward, False))
+
+
 PARTS = {
     "products": products,
     "feed_forward": feed_forward,
     "norm": norm,
     "attention": attention,
     "loss": loss,
+    "fp8_swiglu": fp8_swiglu,
 }

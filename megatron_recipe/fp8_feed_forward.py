@@ -52,6 +52,15 @@ class FP8FeedForward(TEFusedMLP):
 
     _fused_impl: tuple[Any] | None
 
+    def _make_activation_op(self, activation_func: Any, gated_linear_unit: bool, cache_quantized_input: bool) -> Any:
+        """The operation between the products: on a card whose FP8 products want transposes, with one pass for both."""
+        needs_transposes = torch.cuda.get_device_capability() < (10, 0)
+        if not needs_transposes or cache_quantized_input or activation_func is not torch.nn.functional.silu:
+            return super()._make_activation_op(activation_func, gated_linear_unit, cache_quantized_input)
+        from megatron_recipe.fp8_swiglu import SwiGLU
+
+        return SwiGLU()
+
     def product(self, index: int) -> Any:
         """The operation of the first or the second product."""
         from transformer_engine.pytorch.ops import BasicLinear

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from typing import Literal
 
 from megatron_recipe.config import Config
 
-FUSED_CAPABILITY = (9, 0)
-"""quack's kernels are written for Hopper's asynchronous matrix instructions and what came after."""
+HOPPER = (9, 0)
+"""quack's and FlashAttention-4's kernels are written for its asynchronous matrix instructions and what came after."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,14 @@ class Kernels:
 def choose(config: Config, capability: tuple[int, int]) -> Kernels:
     """The kernels of a run on a card of this compute capability, where Transformer Engine is there."""
     wanted = config.kernels
-    fits = (
-        config.precision.fp8 == "off"
-        and next(_fused_problems(config), None) is None
-        and capability >= FUSED_CAPABILITY
-        and find_spec("quack") is not None
-    )
+    is_hopper = capability >= HOPPER
+    fits = next(_fused_problems(config), None) is None and is_hopper
+    # FP8's fusions are Transformer Engine's own
+    fits = fits and (config.precision.fp8 != "off" or find_spec("quack") is not None)
+    attends = next(_flash_problems(config), None) is None and is_hopper and _has_flash_attention()
     return Kernels(
         layer="fused" if wanted.layer == "fused" or (wanted.layer == "auto" and fits) else "engine",
-        attention=wanted.attention,
+        attention="flash" if wanted.attention == "auto" and attends else wanted.attention,
         loss="megatron" if wanted.loss == "megatron" or config.precision.dtype == "fp16" else "engine",
     )
 
@@ -46,7 +46,9 @@ def kernel_problems(config: Config) -> Iterator[str]:
                 "kernels.layer=fused needs the package quack-kernels, which is not installed; "
                 "run pip install -e '.[gpu]', or set kernels.layer=auto"
             )
-    if wanted.attention == "flash" and find_spec("flash_attn") is None:
+    if wanted.attention == "flash":
+        yield from _flash_problems(config)
+    if wanted.attention == "flash" and not _has_flash_attention():
         yield (
             "kernels.attention=flash needs the package flash-attn-4, which is not installed; "
             "run pip install -e '.[gpu]', or set kernels.attention=auto"
@@ -66,3 +68,22 @@ def _fused_problems(config: Config) -> Iterator[str]:
         )
     if config.precision.dtype == "fp32":
         yield "kernels.layer=fused is for 16-bit weights, and precision.dtype=fp32; set kernels.layer=auto"
+
+
+def _flash_problems(config: Config) -> Iterator[str]:
+    if config.precision.dtype == "fp32":
+        yield "kernels.attention=flash is for 16-bit values, and precision.dtype=fp32; set kernels.attention=auto"
+    if config.parallel.context > 1:
+        yield (
+            f"kernels.attention=flash needs whole sequences on each rank, and parallel.context="
+            f"{config.parallel.context}; set parallel.context=1, or kernels.attention=auto"
+        )
+
+
+def _has_flash_attention() -> bool:
+    """By its distribution: an older FlashAttention has a module of the same name."""
+    try:
+        distribution("flash-attn-4")
+    except PackageNotFoundError:
+        return False
+    return True

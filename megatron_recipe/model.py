@@ -99,7 +99,10 @@ def transformer_config(config: Config) -> TransformerConfig:
 
 
 def attention_settings(config: Config) -> dict[str, Any]:
-    """Fields of Megatron's TransformerConfig that choose among Transformer Engine's attention kernels."""
+    """Fields of Megatron's TransformerConfig that choose among Transformer Engine's attention kernels.
+
+    With `flash` these are for documents that do not see each other.
+    """
     if config.kernels.attention == "flash":
         return {"attention_backend": AttnBackend.flash, "flash_attention_version": 4}
     return {"attention_backend": AttnBackend.fused if config.kernels.attention == "cudnn" else AttnBackend.auto}
@@ -109,13 +112,11 @@ def layer_spec(
     config: TransformerConfig, memory: MemoryConfig, chosen: Kernels | None, virtual_stage: int | None
 ) -> ModuleSpec | TransformerBlockSubmodules:
     """Transformer Engine's layers where it is there, fused or not, else Megatron's local ones."""
-    if chosen and chosen.layer == "fused":
-        return engine_layers.fused_spec(config)
-    layer = engine_layers.plain_spec(config) if chosen else local_layer_spec(config.qk_layernorm)
+    if chosen:
+        return engine_layers.spec(config, chosen, memory)
+    layer = local_layer_spec(config.qk_layernorm)
     if memory.recompute == "selective":
         recompute.use_recomputed_activation(layer)
-    if chosen:
-        return layer
     num_layers = get_num_layers_to_build(config, virtual_stage)
     return TransformerBlockSubmodules(layer_specs=[layer] * num_layers, layer_norm=RMSNorm)
 
@@ -128,6 +129,8 @@ def build_gpt(config: Config, vocab_size: int, virtual_stage: int | None = None)
     megatron = transformer_config(config)
     if megatron.gradient_accumulation_fusion:
         wgrad_fusion.install()
+    if megatron.fused_single_qkv_rope:
+        engine_layers.use_rotary_kernels()
     chosen = chosen_kernels(config)
     kind = GPTModelWithOverwrittenLogits if chosen and chosen.loss == "engine" else GPTModel
     gpt = kind(

@@ -1,5 +1,7 @@
 """What `auto` comes to, from the configuration, the card and the packages that are there."""
 
+from importlib.metadata import PackageNotFoundError
+
 import pytest
 
 from megatron_recipe import kernels
@@ -10,8 +12,9 @@ HOPPER, AMPERE = (9, 0), (8, 0)
 
 
 @pytest.fixture(autouse=True)
-def quack_is_there(monkeypatch):
+def packages_are_there(monkeypatch):
     monkeypatch.setattr(kernels, "find_spec", lambda name: name)
+    monkeypatch.setattr(kernels, "distribution", lambda name: name)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +25,7 @@ def quack_is_there(monkeypatch):
         ("gpt_1b", ("parallel.tensor=2",), HOPPER, "engine"),
         ("gpt_1b", ("kernels.layer=engine",), HOPPER, "engine"),
         ("gpt_1b", ("precision.dtype=fp32",), HOPPER, "engine"),
-        ("gpt_1b_fp8", (), HOPPER, "engine"),
+        ("gpt_1b_fp8", (), HOPPER, "fused"),
         ("gpt_1b_fp8", ("kernels.layer=fused",), HOPPER, "fused"),
     ],
 )
@@ -33,9 +36,32 @@ def test_layers_are_fused_where_they_can_be(recipe, sets, card, layer):
 def test_without_quack_nothing_is_fused_by_itself(monkeypatch):
     monkeypatch.setattr(kernels, "find_spec", lambda name: None)
     assert choose(load_config("gpt_1b"), HOPPER).layer == "engine"
+    assert choose(load_config("gpt_1b_fp8"), HOPPER).layer == "fused"
+
+
+@pytest.mark.parametrize(
+    ("sets", "card", "attention"),
+    [
+        ((), HOPPER, "flash"),
+        ((), AMPERE, "auto"),
+        (("parallel.context=2",), HOPPER, "auto"),
+        (("precision.dtype=fp32",), HOPPER, "auto"),
+        (("kernels.attention=cudnn",), HOPPER, "cudnn"),
+    ],
+)
+def test_attention_is_flash_attention_where_it_can_be(sets, card, attention):
+    assert choose(load_config("gpt_1b", sets), card).attention == attention
+
+
+def test_without_flash_attention_it_is_transformer_engines(monkeypatch):
+    def missing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(kernels, "distribution", missing)
+    assert choose(load_config("gpt_1b"), HOPPER).attention == "auto"
 
 
 def test_the_loss_is_transformer_engines_where_it_reads_the_type():
-    assert choose(load_config("gpt_1b"), HOPPER) == Kernels("fused", "auto", "engine")
+    assert choose(load_config("gpt_1b"), HOPPER) == Kernels("fused", "flash", "engine")
     assert choose(load_config("gpt_1b", ("precision.dtype=fp16",)), AMPERE).loss == "megatron"
     assert choose(load_config("gpt_1b", ("kernels.loss=megatron",)), HOPPER).loss == "megatron"
