@@ -268,41 +268,10 @@ def loss(shape: Shape) -> Iterator[Case]:
     yield Case("two copies and cross entropy", "TE, over the logits", lambda: engine(overwrite=True))
 
 
-def fp8_swiglu(shape: Shape) -> Iterator[Case]:
-    """SwiGLU rounded to FP8, as it is and transposed, forward and backward."""
-    width = shape.model.ffn_hidden_size
-
-    def case(is_backward: bool, is_engines: bool) -> Call:
-        import transformer_engine_torch as tex
-        from transformer_engine.pytorch import ops
-        from transformer_engine.pytorch.tensor.float8_tensor import Float8Quantizer
-
-        from megatron_recipe.fp8_swiglu import SwiGLU
-
-        operation = (ops.SwiGLU if is_engines else SwiGLU)()
-        kind = tex.DType.kFloat8E5M2 if is_backward else tex.DType.kFloat8E4M3
-        quantizer = Float8Quantizer(torch.ones(1, device="cuda"), torch.zeros(1, device="cuda"), kind)
-        gate_up, gradient = values(shape.tokens, 2 * width), values(shape.tokens, width)
-
-        def call() -> None:
-            if is_backward:
-                out = operation._tex_swiglu_backward(gradient, gate_up, quantizer)
-            else:
-                out = operation._tex_swiglu_forward(gate_up, quantizer)
-            out.update_usage(rowwise_usage=True, columnwise_usage=True)
-
-        return call
-
-    for part, is_backward in (("SwiGLU to FP8", False), ("gradient of SwiGLU to FP8", True)):
-        yield Case(part, "TE", partial(case, is_backward, True))
-        yield Case(part, "Triton", partial(case, is_backward, False))
-
-
 PARTS = {
     "products": products,
     "feed_forward": feed_forward,
     "norm": norm,
     "attention": attention,
     "loss": loss,
-    "fp8_swiglu": fp8_swiglu,
 }

@@ -39,11 +39,9 @@ def _plain_spec(config: TransformerConfig, memory: MemoryConfig) -> ModuleSpec:
 def _fused_spec(config: TransformerConfig) -> ModuleSpec:
     """The layer of `fused_layer`; with FP8, Transformer Engine's with its fused feed-forward."""
     if config.fp8:
-        from megatron_recipe.fp8_feed_forward import keep_scaling_history
+        from megatron_recipe.fp8_feed_forward import fused_fp8_spec
 
-        return keep_scaling_history(
-            get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm, use_te_op_fuser=True)
-        )
+        return fused_fp8_spec(qk_norm=config.qk_layernorm)
     from megatron.core.extensions.transformer_engine_spec_provider import TESpecProvider
 
     return fused_layer_spec(TESpecProvider(), QuackKernels(), qk_norm=config.qk_layernorm)

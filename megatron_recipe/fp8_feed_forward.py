@@ -1,4 +1,4 @@
-"""Transformer Engine's fused FP8 feed-forward, with its scaling history in checkpoints. Needs Transformer Engine.
+"""A layer with Transformer Engine's fused FP8 feed-forward, its scaling history in checkpoints. Needs that package.
 
 Megatron's `TEFusedMLP` holds the weights in linear modules and computes with operations, in which SwiGLU and the
 rounding of its result to FP8 are one pass. The history of maxima that FP8 scales by is then the operations', which
@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from megatron.core.extensions.transformer_engine import TEFusedMLP, TELayerNormColumnParallelLinear, TERowParallelLinear
+from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_with_transformer_engine_spec
 from megatron.core.transformer.mlp import MLPSubmodules
 from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_layer import TransformerLayer
 from torch import Tensor
 
 FIRST_PRODUCT, SECOND_PRODUCT = 0, 1
@@ -52,14 +54,19 @@ class FP8FeedForward(TEFusedMLP):
 
     _fused_impl: tuple[Any] | None
 
-    def _make_activation_op(self, activation_func: Any, gated_linear_unit: bool, cache_quantized_input: bool) -> Any:
-        """The operation between the products: on a card whose FP8 products want transposes, with one pass for both."""
-        needs_transposes = torch.cuda.get_device_capability() < (10, 0)
-        if not needs_transposes or cache_quantized_input or activation_func is not torch.nn.functional.silu:
-            return super()._make_activation_op(activation_func, gated_linear_unit, cache_quantized_input)
-        from megatron_recipe.fp8_swiglu import SwiGLU
+    def forward(self, hidden_states: Tensor, **_: Any) -> Tensor:
+        """Feed forward and add. Input and result: [length, batch, hidden]."""
+        if self._fused_impl is None:
+            self._fused_impl = (self._make_fused_impl(),)
+        output, residual = self._fused_impl[0](hidden_states)
+        return output + residual
 
-        return SwiGLU()
+    def _register_hooks_on_fused_impl(self, fused_impl: Any) -> None:
+        from transformer_engine.pytorch.ops import MakeExtraOutput
+
+        # The input comes out once more, as the residual: the norm's backward kernel then adds the residual's gradient.
+        fused_impl.insert(0, MakeExtraOutput())
+        super()._register_hooks_on_fused_impl(fused_impl)
 
     def product(self, index: int) -> Any:
         """The operation of the first or the second product."""
@@ -70,8 +77,23 @@ class FP8FeedForward(TEFusedMLP):
         return [operation for operation in self._fused_impl[0].modules() if isinstance(operation, BasicLinear)][index]
 
 
-def keep_scaling_history(layer: ModuleSpec) -> ModuleSpec:
-    """Give a layer's specification this feed-forward. Returns it."""
+class FP8Layer(TransformerLayer):
+    """Megatron's layer around this feed-forward, which makes the second residual addition."""
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+        """One layer. hidden_states: [length, batch, hidden]; the rest as Megatron's block gives it to attention.
+
+        Returns the same shape, and no context: that is of encoders.
+        """
+        attention_inputs = ("attention_mask", "rotary_pos_emb", "packed_seq_params", "sequence_len_offset")
+        attended, _bias = self.self_attention(hidden_states, **{name: kwargs.get(name) for name in attention_inputs})
+        return self.mlp(hidden_states + attended), None
+
+
+def fused_fp8_spec(*, qk_norm: bool) -> ModuleSpec:
+    """Megatron's specification of a GPT layer of `FP8Layer`."""
+    layer = get_gpt_layer_with_transformer_engine_spec(qk_layernorm=qk_norm, use_te_op_fuser=True)
+    layer.module = FP8Layer
     submodules: Any = layer.submodules
     builder = submodules.mlp
     assert builder.func == TEFusedMLP.as_mlp_submodule, builder
