@@ -79,8 +79,8 @@ WORDS = {
     "checkpoint_lost": CheckWords(
         "Checkpoint damaged or gone",
         "A checkpoint that was saved could not be taken up.",
-        "checkpoint_damaged events, or begun again before the newest saved step (wrong where that is step 0 and the run "
-        "goes on); wrong where the newest saved one is not in the folder",
+        "checkpoint_damaged events, or begun again before the newest saved step (wrong where that is step 0 and the "
+        "run goes on); wrong where the newest saved one is not in the folder",
         "A failing or full disk; a node lost with its disk; a folder that was deleted",
         "checkpoint_saved, start and resume in events.jsonl; convert inspect RUN --verify; dmesg",
         "checkpoint.keep_last=3; checkpoint.sync_to; sync --from brings a copy back",

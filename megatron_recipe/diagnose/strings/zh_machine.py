@@ -78,7 +78,8 @@ WORDS = {
     "checkpoint_lost": CheckWords(
         "检查点损坏或丢失",
         "保存过的检查点没能取回。",
-        "checkpoint_damaged 事件，或从早于最新保存步的位置重新开始（若从第 0 步开始且运行未结束则为错误）；最新保存的检查点不在文件夹里则为错误",
+        "checkpoint_damaged 事件，或从早于最新保存步的位置重新开始（若从第 0 步开始且运行未结束则为错误）；"
+        "最新保存的检查点不在文件夹里则为错误",
         "磁盘故障或写满；节点连同磁盘一起丢失；文件夹被删",
         "events.jsonl 里的 checkpoint_saved、start、resume；convert inspect RUN --verify；dmesg",
         "checkpoint.keep_last=3；checkpoint.sync_to；用 sync --from 取回副本",
@@ -102,7 +103,8 @@ WORDS = {
     "run_silent": CheckWords(
         "没有动静",
         "没有结束的运行已经没有进程，或不再写任何东西。",
-        "文件夹的锁没有进程持有（在训练所在的机器上看），或沉默超过 3 分钟、5 条记录的时间，以及此前最长间歇的 {LONGEST_PAUSES:g} 倍",
+        "文件夹的锁没有进程持有（在训练所在的机器上看），"
+        "或沉默超过 3 分钟、5 条记录的时间，以及此前最长间歇的 {LONGEST_PAUSES:g} 倍",
         "被杀死（内存不足、抢占）；卡死；机器或网络盘没了",
         "进程还在吗？运行文件夹里的 hang_*.txt；dmesg",
         "运行同样的命令：它从最新的完好检查点继续",
