@@ -90,7 +90,10 @@ class HangWatch:
         except OSError as error:
             faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
             where = f"its stacks are above ({self.path}: {error.strerror})"
-        sys.stderr.write(f"rank {self.rank} made no progress for {self.timeout_seconds:g} s and is ended; {where}\n")
+        sys.stderr.write(
+            f"rank {self.rank} made no progress for {self.timeout_seconds:g} s (parallel.timeout_seconds) and is "
+            f"ended; {where}; the same command continues from the newest checkpoint\n"
+        )
         sys.stderr.flush()
         # torchrun ends the others as soon as one is gone: leave them the time to write theirs
         time.sleep(2 * self._looks_every)

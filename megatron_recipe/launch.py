@@ -7,6 +7,7 @@ torchrun launch/pretrain_1b.sh ARGS   → launch() in each rank; a message appea
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -153,7 +154,13 @@ def code_of(rank: int, failure: Any) -> int:
     if code == cli.USER_ERROR:
         return code
     how = f"exit code {code}" if code >= 0 else f"signal {failure.signal_name()}"
-    console.say(f"error: rank {rank} (local rank {failure.local_rank}, process {failure.pid}) ended first, with {how}")
+    hint = (
+        "the kernel mostly kills for want of memory: `dmesg | tail` says so" if code == -signal.SIGKILL else "see above"
+    )
+    console.say(
+        f"error: rank {rank} (local rank {failure.local_rank}, process {failure.pid}) ended first, with {how}; {hint}; "
+        "the same command continues from the newest checkpoint"
+    )
     return code if code >= 0 else OF_A_SIGNAL - code
 
 

@@ -60,7 +60,7 @@ class RecipeFolder:
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}; mend that line") from error
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: a recipe is a mapping of sections, not {type(values).__name__}")
         parent = values.pop("extends", None)
@@ -101,7 +101,9 @@ def split_override(override: str, example: str) -> tuple[list[str], Any]:
     try:
         return path, _number_or_value(yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: {text!r} is not a YAML value") from error
+        raise ConfigError(
+            f"--set {override}: {text!r} is not a YAML value; quote it as in YAML, for example {example}"
+        ) from error
 
 
 def put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
@@ -109,7 +111,8 @@ def put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
     for depth, name in enumerate(path[:-1], 1):
         values = values.setdefault(name, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"--set {'.'.join(path)}: {'.'.join(path[:depth])} is not a section")
+            field = ".".join(path[:depth])
+            raise ConfigError(f"--set {'.'.join(path)}: {field} is a field, not a section; write --set {field}=VALUE")
     values[path[-1]] = value
 
 

@@ -73,7 +73,10 @@ def _first_whole(store: Store, name: str, steps: list[str], arrived: Path) -> st
         console.warn(f"{store.name}: {step} is not whole ({problem}); trying the one before it")
         shutil.rmtree(arrived / sub)
     if problems:
-        raise CheckpointError(f"{store.name}: no checkpoint of {name} is whole: {'; '.join(problems[:3])}")
+        raise CheckpointError(
+            f"{store.name}: no checkpoint of {name} is whole: {'; '.join(problems[:3])}; copy it there again from where "
+            "it was trained, with sync --to"
+        )
     return None
 
 
