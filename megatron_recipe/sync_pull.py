@@ -74,8 +74,8 @@ def _first_whole(store: Store, name: str, steps: list[str], arrived: Path) -> st
         shutil.rmtree(arrived / sub)
     if problems:
         raise CheckpointError(
-            f"{store.name}: no checkpoint of {name} is whole: {'; '.join(problems[:3])}; copy it there again from where "
-            "it was trained, with sync --to"
+            f"{store.name}: no checkpoint of {name} is whole: {'; '.join(problems[:3])}; copy it there again from "
+            "where it was trained, with sync --to"
         )
     return None
 
