@@ -93,8 +93,8 @@ def staged(text: str) -> str:
             result.append(line + ("bash" if COMMAND.match(first) else "text"))
         elif in_code or fence:
             result.append(line)
-        elif result and re.search(HAN + "$", result[-1]) and re.match(f" *{HAN}", line):
-            result[-1] += staged_line(line.lstrip())  # a browser shows the end of a line as a space
+        elif result and re.search(HAN + "$", result[-1]) and re.match(rf" *[\[*]*(?:{HAN}|\])", staged_line(line)):
+            result[-1] += staged_line(line).lstrip()  # a browser shows the end of a line as a space
         else:
             result.append(staged_line(line))
         in_code ^= fence is not None
