@@ -1,11 +1,14 @@
-"""The command `lab`: comparisons of settings. Imports are in the commands: --help must be quick."""
+"""The command `lab`: comparisons of settings, and incidents. Imports are in the commands: --help must be quick."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="What each choice changes: comparisons of settings, with error bars.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What each choice changes: comparisons of settings, with error bars; training broken on purpose.",
+)
 
 
 @app.command()
@@ -71,9 +74,68 @@ def compare(
     raise typer.Exit(compare_command(asked))
 
 
+IncidentRecipe = Annotated[str, typer.Option(help="Recipe that all runs begin with.")]
+IncidentOverrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change one value for all runs.")
+]
+IncidentData = Annotated[str | None, typer.Option(help="Dataset folder of all runs; default the recipe's.")]
+IncidentSeed = Annotated[int, typer.Option(min=0, help="Of initial weights and sample order, the same for all runs.")]
+IncidentTokens = Annotated[
+    float | None, typer.Option(min=1, help="Of every run; default 200 steps' on a CPU, 400 steps' on a GPU.")
+]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at a time on the CPU; default one a core.")]
+Gpus = Annotated[int | None, typer.Option(min=0, help="GPUs, one a run; default all, 0 is the CPU.")]
+Language = Annotated[str, typer.Option(help="en or zh.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, show the runs, do nothing.")]
+
+
+@app.command()
+def incident(
+    name: Annotated[str, typer.Argument(help="A ready incident (lab list), or a YAML file's path.")],
+    recipe: IncidentRecipe = "gpt_tiny_cpu",
+    overrides: IncidentOverrides = None,
+    data: IncidentData = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the incident; default incidents/NAME.")] = None,
+    seed: IncidentSeed = 1,
+    tokens: IncidentTokens = None,
+    jobs: Jobs = None,
+    gpus: Gpus = None,
+    lang: Language = "en",
+    dry_run: DryRun = False,
+) -> None:
+    """Break a training on purpose, next to a healthy one, then mend it; write down what was seen.
+
+    Finished runs stay; the same command again does what is left.
+    """
+    from megatron_recipe.lab.incident_command import Options, incident_command
+
+    options = Options((name,), recipe, tuple(overrides or ()), data, out, seed, tokens, jobs, gpus, lang, dry_run)
+    raise typer.Exit(incident_command(options))
+
+
+@app.command("all")
+def all_incidents(
+    recipe: IncidentRecipe = "gpt_tiny_cpu",
+    overrides: IncidentOverrides = None,
+    data: IncidentData = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of them all; default incidents.")] = None,
+    seed: IncidentSeed = 1,
+    tokens: IncidentTokens = None,
+    jobs: Jobs = None,
+    gpus: Gpus = None,
+    lang: Language = "en",
+    dry_run: DryRun = False,
+) -> None:
+    """Run all incidents, and write the summary: best practices and the table of diagnoses, with the evidence."""
+    from megatron_recipe.lab.incident_command import Options, incident_command
+
+    options = Options((), recipe, tuple(overrides or ()), data, out, seed, tokens, jobs, gpus, lang, dry_run)
+    raise typer.Exit(incident_command(options))
+
+
 @app.command("list")
-def list_comparisons(lang: Annotated[str, typer.Option(help="en or zh.")] = "en") -> None:
-    """Name the ready comparisons. It only reads, so it has no --dry-run."""
+def list_ready(lang: Annotated[str, typer.Option(help="en or zh.")] = "en") -> None:
+    """Name the ready comparisons and incidents. It only reads, so it has no --dry-run."""
     from megatron_recipe.lab.listing import list_command
 
     list_command(lang)

@@ -10,14 +10,31 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from megatron_recipe.errors import ConfigError
+from megatron_recipe.lab.accident_data import BadStretch, OtherTokenizer, TrainedWeights, Unshuffled
+from megatron_recipe.lab.accident_process import DecayNorms, MemoryLimit, SlowReading
+from megatron_recipe.lab.accident_strikes import NodeKilled
 from megatron_recipe.lab.incident_changes import Settings
+from megatron_recipe.lab.incident_half import Half, PureHalf
 from megatron_recipe.settings import RecipeFolder, Section, parse
 
 FILES = RecipeFolder(Path(__file__).parent / "incidents", hidden=())
 WIDE = r"[\u2e80-\u9fff\uff00-\uffef]"
 FOLD = re.compile(rf"(?<={WIDE}) (?={WIDE})")
 
-AnyChange = Annotated[Settings, Field(discriminator="kind")]
+AnyChange = Annotated[
+    Settings
+    | Half
+    | PureHalf
+    | BadStretch
+    | OtherTokenizer
+    | Unshuffled
+    | TrainedWeights
+    | DecayNorms
+    | SlowReading
+    | MemoryLimit
+    | NodeKilled,
+    Field(discriminator="kind"),
+]
 """Every kind of change. A new kind is a class beside `Settings`, named here."""
 
 

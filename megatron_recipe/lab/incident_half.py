@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
+
 from megatron_recipe.config import Config
 from megatron_recipe.lab.incident_changes import Change
 
@@ -23,7 +25,10 @@ class HalfPrecision(Change):
     """FP16 in place of the recipe's precision."""
 
     loss_scaling: bool
-    """Whether the loss is scaled. Without, gradients are those of the mean loss of a micro-batch."""
+    """Whether the loss is scaled. Without, gradients are those of the mean loss of `mean_over_tokens`."""
+    mean_over_tokens: int = Field(default=262_144, gt=0)
+    """Tokens of a step whose mean the loss is, where it is not scaled. A small run is then rounded as one of a usual
+    batch would be."""
 
     def settings(self, config: Config) -> dict[str, Any]:
         """FP16, where the recipe is not in FP32."""
@@ -34,7 +39,7 @@ class HalfPrecision(Change):
         # the trainer's loss is a sum over tokens, whose scale of 1 is a mean loss's of as many as there are tokens
         return {
             "precision.dtype": "fp16",
-            "precision.initial_loss_scale": 1 / micro_batch_tokens(config),
+            "precision.initial_loss_scale": 1 / self.mean_over_tokens,
             "precision.loss_scale_window_steps": CONSTANT,
         }
 
@@ -46,7 +51,7 @@ class HalfPrecision(Change):
             return
         from megatron_recipe import train
 
-        plain, scale = train.forward_step, 1.0 if self.loss_scaling else 1 / micro_batch_tokens(config)
+        plain, scale = train.forward_step, 1.0 if self.loss_scaling else 1 / self.mean_over_tokens
         is_rounded: set[int] = set()
 
         def rounding(batches: Any, model: Any) -> Any:
@@ -60,13 +65,6 @@ class HalfPrecision(Change):
             yield
         finally:
             train.forward_step = plain
-
-
-def micro_batch_tokens(config: Config) -> int:
-    """Tokens whose mean loss a micro-batch's is."""
-    micro = config.batch.micro_batch_size_samples
-    samples = config.batch.global_batch_size_samples if micro == "auto" else micro
-    return samples * config.model.sequence_length_tokens
 
 
 def round_model(model: Any, scale: float) -> None:

@@ -33,9 +33,15 @@ def failed(signals: Signals) -> float:
     return float(signals.last_life == "failed")
 
 
+def share_done_again(signals: Signals) -> float:
+    """Steps that were done more than once, after a kill or a rollback, as a share of the run's."""
+    return signals.facts.steps_again / max(1, int(signals.setting("train", "steps", 0)))
+
+
 NAMED: dict[str, Callable[[Signals], float | None]] = {
     "held_out_loss": held_out_loss,
     "failed": failed,
+    "share_done_again": share_done_again,
 }
 """Figures that are no field of the training records."""
 NUMBERS = (

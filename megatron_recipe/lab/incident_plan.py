@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,18 +12,18 @@ from megatron_recipe.config import Config
 from megatron_recipe.lab.comparison import Comparison, Setting
 from megatron_recipe.lab.incident import AnyChange, Incident
 from megatron_recipe.lab.plan import Plan, PlannedRun
-from megatron_recipe.lab.run_config import load_setting, naming, run_config, step_tokens
+from megatron_recipe.lab.run_config import load_setting, run_config, step_tokens
 from megatron_recipe.recipes import load_config, parse_config
 from megatron_recipe.settings import put
 
 Role = Literal["control", "incident", "remedy"]
 ROLES: tuple[Role, ...] = ("control", "incident", "remedy")
-STEPS = {"cpu": 100, "gpu": 400}
+STEPS = {"cpu": 200, "gpu": 400}
 """Of a control, unless --tokens says something else: a minute of the tiny recipe, minutes of gpt_100m."""
 RECORDS, LEAST_INTERVAL = 50, 2
 """Records of a run, and steps between two at least: a jitter is measured within an interval."""
 VALIDATIONS = 2
-HELD_OUT_SAMPLES = 64
+HELD_OUT_SAMPLES, WARM_UP = 128, 0.1
 GUARD_OFF: dict[str, Any] = {
     "stability.on_nan": "log",
     "stability.on_loss_spike": "log",
@@ -105,39 +105,41 @@ def make_case(incident: Incident, asked: Asked, folder: Path, controls: Path | N
         overrides={**GUARD_OFF, **fixed, **incident.every_run, **dict(asked.overrides)},
         seeds=[asked.seed],
     )
-    with naming("control"):
-        healthy = load_setting(comparison, Setting(label="control"))
+    healthy = load_setting(comparison, Setting(label="control"))
     size = step_tokens(healthy)
     tokens = max(1, (asked.tokens or STEPS[place] * size) // size) * size
     comparison = comparison.model_copy(update={"tokens_per_run": tokens})
     control = folder / "control" if controls is None else controls / control_name(incident)
-    folders = {"control": control, "incident": folder / "incident", "remedy": folder / "remedy"}
     changes: dict[Role, Sequence[AnyChange]] = {
         "control": (),
         "incident": incident.change,
         "remedy": incident.remedy.change,
     }
-    acts = {
-        role: Act(
-            role,
-            _planned(comparison, role, changes[role], healthy, folders[role]),
-            tuple(changes[role]),
-            folder / "files" / role,
-            control,
-        )
-        for role in ROLES
-    }
+    acts: dict[Role, Act] = {}
+    for role in ROLES:
+        place_of_run = control if role == "control" else folder / role
+        planned = _planned(comparison, role, changes[role], healthy, place_of_run)
+        acts[role] = Act(role, planned, tuple(changes[role]), folder / "files" / role, control)
+    if is_control(acts["remedy"], acts["control"]):
+        acts["remedy"] = replace(acts["control"], changes=acts["remedy"].changes)
     return Case(incident, folder, acts, comparison)
 
 
+def is_control(remedy: Act, control: Act) -> bool:
+    """Whether a remedy only takes the mistake back, so that its run would be the control's."""
+    return remedy.config == control.config and all(change.kind == "settings" for change in remedy.changes)
+
+
 def smaller(recipe: str) -> dict[str, Any]:
-    """Values that make a run short on a CPU: half the recipe's batch, and few samples of held-out text."""
+    """Values that make a run short on a CPU: half the batch and sequence, with a warm-up of some steps."""
     config = load_config(recipe)
     batch = max(1, config.batch.global_batch_size_samples // 2)
     micro = config.batch.micro_batch_size_samples
     return {
+        "model.sequence_length_tokens": config.model.sequence_length_tokens // 2,
         "batch.global_batch_size_samples": batch,
         "batch.micro_batch_size_samples": micro if micro == "auto" else math.gcd(micro, batch),
+        "schedule.warmup_fraction": max(WARM_UP, config.schedule.warmup_fraction),
         "train.validation_samples": min(HELD_OUT_SAMPLES, config.train.validation_samples),
     }
 

@@ -9,13 +9,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cell:
-    """One value; `text` None says that it was not measured. `tone` is `good`, `bad` or nothing."""
+    """One value; `text` None says that it was not measured. `tone` is `good`, `bad` or nothing. `link` is the address
+    of a file, from where the page lies."""
 
     text: str | None
     note: str = ""
     code: bool = False
     strong: bool = False
     tone: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)

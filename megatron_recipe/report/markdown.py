@@ -102,4 +102,5 @@ class _Setter:
         """A value with its note."""
         text = self.words("not_measured") if cell.text is None else code(cell.text) if cell.code else escaped(cell.text)
         text = f"**{text}**" if cell.strong else text
+        text = f"[{text}](<{cell.link}>)" if cell.link else text
         return f"{text} ({escaped(cell.note)})" if cell.note else text
