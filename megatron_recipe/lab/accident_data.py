@@ -24,7 +24,7 @@ SPLITS = ("train", "validation")
 
 
 class BadStretch(Change):
-    """Some steps read broken text: tokens drawn at random."""
+    """Some steps read broken text: tokens drawn at random, or one token again and again."""
 
     kind: Literal["bad_stretch"] = "bad_stretch"
     """Which kind, in the file."""
@@ -32,12 +32,14 @@ class BadStretch(Change):
     """Share of the run that comes before it."""
     steps: int = Field(default=3, gt=0)
     """Steps that read it."""
+    text: Literal["random", "one_token"] = "random"
+    """`one_token`: like a page of dashes, each of whose tokens pulls the weights the same way."""
 
     def prepare(self, config: Config, folder: Path, control: Path) -> dict[str, Any]:
         """Write the broken text, and have the mix turn to it and back."""
         broken = folder / "broken"
         if not broken.is_dir():
-            _write_noise(Path(config.data.datasets[0].path), broken, self.steps, config)
+            _write_noise(Path(config.data.datasets[0].path), broken, self, config)
         first = max(1, round(self.after * config.train.steps))
         healthy = [entry.model_dump(mode="json") for entry in config.data.datasets]
         return {
@@ -107,8 +109,8 @@ def _link(source: Path, copy: Path, names: Iterable[str]) -> None:
         (copy / name).symlink_to((source / name).absolute())
 
 
-def _write_noise(source: Path, folder: Path, steps: int, config: Config) -> None:
-    """A dataset with the tokenizer of `source` and enough random tokens for some steps."""
+def _write_noise(source: Path, folder: Path, stretch: BadStretch, config: Config) -> None:
+    """A dataset with the tokenizer of `source` and enough broken text for the stretch."""
     import numpy as np
 
     from data_prep.manifest import read_manifest, write_manifest
@@ -121,8 +123,9 @@ def _write_noise(source: Path, folder: Path, steps: int, config: Config) -> None
     draw = np.random.default_rng(config.data.seed)
     splits = {}
     with atomic_folder(folder) as partial:
-        for split, samples in zip(SPLITS, (steps * config.batch.global_batch_size_samples + 1, 1), strict=True):
-            ids = draw.integers(0, tokenizer["vocab_size"], samples * length + 1)
+        for split, samples in zip(SPLITS, (stretch.steps * config.batch.global_batch_size_samples + 1, 1), strict=True):
+            drawn = samples * length + 1 if stretch.text == "random" else 1
+            ids = np.resize(draw.integers(0, tokenizer["vocab_size"], drawn), samples * length + 1)
             with MegatronWriter(partial / split, tokenizer["vocab_size"], tokenizer["eod_id"]) as writer:
                 writer.add_documents([ids])
             checksums = {kind: sha256_file(partial / f"{split}.{kind}") for kind in ("bin", "idx")}
