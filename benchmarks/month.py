@@ -59,8 +59,8 @@ SMALLER = {
     "task mmlu_light": " --limit 2",
     "lab compare": " --tokens 65536 --seeds 1,2",
     "lab compare batch_size": " --tokens 131072",
-    "lab incident": " --tokens 204800",
-    "lab all": " --tokens 204800",
+    "lab incident": " --tokens 102400",
+    "lab all": " --tokens 102400",
     "megatron-recipe watch": " --once",
 }
 """What is added to commands that hold a text, for a run on two cores; a later option counts."""

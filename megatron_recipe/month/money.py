@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from megatron_recipe.month.folder import Folder
 from megatron_recipe.spending import SECONDS_PER_HOUR, SPENDING
 
-PLACES = ("runs/*", "comparisons/*/runs/*", "incidents/*/runs/*", "incidents/*/*")
+PLACES = ("runs/*", "comparisons/*/runs/*", "incidents/*/*")
 
 
 @dataclass(frozen=True)

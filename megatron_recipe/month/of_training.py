@@ -175,15 +175,18 @@ def speed(folder: Folder, which: str) -> Found | None:
 
 
 def spike(folder: Folder, which: str) -> Found | None:
-    """The largest jump of loss or gradient, and what the run did."""
+    """The gravest jump, and what the run did: one that was rolled back, else one of the loss, else the largest."""
     run = run_of(folder, which)
-    jumps = [one for one in folder.events(run, "spike", "update_skipped") if _is_jump(one)]
+    events = folder.events(run)
+    jumps = [at for at, one in enumerate(events) if one.get("event") in ("spike", "update_skipped") and _is_jump(one)]
     if not jumps:
         return None
-    worst = max(jumps, key=lambda one: float(one["deviations"]))
-    events = folder.events(run)
-    after = events[events.index(worst) + 1 :]
-    back = after[0] if after and after[0].get("event") == "rollback" else None
+
+    def gravity(at: int) -> tuple[bool, bool, float]:
+        return _went_back(events, at) is not None, events[at].get("quantity") == "loss", events[at]["deviations"]
+
+    place = max(jumps, key=gravity)
+    worst, back = events[place], _went_back(events, place)
     again = next((one for one in folder.metrics(run) if one["step"] > worst["step"]), None)
     values = {
         "step": worst["step"],
@@ -200,6 +203,12 @@ def spike(folder: Folder, which: str) -> Found | None:
     skipped = worst["event"] == "update_skipped" or worst.get("action") == "skip"
     kind = "spike_rolled_back" if back and again else "spike_skipped" if skipped else "spike"
     return Found(kind, f"{run}/events.jsonl", values)
+
+
+def _went_back(events: list[Record], at: int) -> Record | None:
+    """The rollback that followed an event at once, where there was one."""
+    after = events[at + 1 : at + 2]
+    return after[0] if after and after[0].get("event") == "rollback" else None
 
 
 def _is_jump(event: Record) -> bool:

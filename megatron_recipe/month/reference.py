@@ -1,0 +1,82 @@
+"""The table of tasks in docs/month.md and docs/month.zh-CN.md, made from the tasks themselves.
+
+Run: python -m megatron_recipe.month.reference docs
+
+What stands around the table is written by hand. A test compares it with the tasks, and the commands with the CLI.
+"""
+
+import sys
+from datetime import date
+from pathlib import Path
+
+from megatron_recipe.console import say
+from megatron_recipe.errors import DataError
+from megatron_recipe.files import atomic_file
+from megatron_recipe.month.month_file import Month
+from megatron_recipe.month.strings import LEDGER, wanted_text
+from megatron_recipe.month.tasks import Task, commands_of, weeks
+
+FILES = {"en": "month.md", "zh": "month.zh-CN.md"}
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+HEADS = {
+    "en": ("day", "task", "command", "proof that is looked for", "tests that ran it"),
+    "zh": ("天", "任务", "命令", "查找的证据", "运行过它的测试"),
+}
+WORD = {"en": "your word", "zh": "你说的话"}
+NOBODYS = Month(begins=date(2000, 1, 1), ends=date(2000, 1, 30))
+"""A month with the default names."""
+
+
+def table(lang: str) -> str:
+    """All tasks and deliverables as Markdown, one table for each week."""
+    lines = []
+    for number, week in enumerate(weeks()):
+        title = LEDGER[lang]["week"].format(week=number, title=week.title.of(lang))
+        lines += ["", f"### {title}", "", f"| {' | '.join(HEADS[lang])} |", "|" + "---|" * len(HEADS[lang])]
+        lines += [f"| {' | '.join(_cells(task, lang))} |" for task in week.tasks]
+    return "\n".join((*lines, ""))
+
+
+def _cells(task: Task, lang: str) -> tuple[str, ...]:
+    title = task.title.of(lang)
+    if task.kind == "deliverable":
+        title = (
+            f"**{LEDGER[lang]['deliverable']}**: {title}"
+            if lang == "en"
+            else f"**{LEDGER[lang]['deliverable']}**：{title}"
+        )
+    proof = list(dict.fromkeys(wanted_text(evidence, NOBODYS, lang) for evidence in task.evidence))
+    proof += [f"{WORD[lang]} (`--done {task.id}`)"] if task.said else []
+    return (
+        str(task.day),
+        f"{title} `{task.id}`",
+        "<br>".join(f"`{command}`" for command in commands_of(task, NOBODYS, lang)) or "–",
+        "; ".join(proof).replace("*", "\\*"),
+        "<br>".join(f"`{test}`" for test in task.tests),
+    )
+
+
+def with_table(text: str, lang: str) -> str:
+    """A page with the table of these tasks between its marks. Raises DataError for a page without them."""
+    before, begin, rest = text.partition(BEGIN)
+    _old, end, after = rest.partition(END)
+    if not (begin and end):
+        raise DataError(f"{FILES[lang]} lacks the marks {BEGIN} and {END}; put them where the table is to be")
+    return f"{before}{BEGIN}\n{table(lang)}\n{END}{after}"
+
+
+def write_tables(folder: Path) -> list[Path]:
+    """Bring both pages in `folder` up to date and return their paths."""
+    written = []
+    for lang, name in FILES.items():
+        path = folder / name
+        text = with_table(path.read_text(encoding="utf-8"), lang)
+        with atomic_file(path) as file:
+            file.write(text)
+        written.append(path)
+    return written
+
+
+if __name__ == "__main__":
+    for written_page in write_tables(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")):
+        say(str(written_page))
