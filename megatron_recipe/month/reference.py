@@ -22,6 +22,7 @@ HEADS = {
     "en": ("day", "task", "command", "proof that is looked for", "tests that ran it"),
     "zh": ("天", "任务", "命令", "查找的证据", "运行过它的测试"),
 }
+COLON = {"en": ": ", "zh": "："}
 WORD = {"en": "your word", "zh": "你说的话"}
 NOBODYS = Month(begins=date(2000, 1, 1), ends=date(2000, 1, 30))
 """A month with the default names."""
@@ -40,11 +41,7 @@ def table(lang: str) -> str:
 def _cells(task: Task, lang: str) -> tuple[str, ...]:
     title = task.title.of(lang)
     if task.kind == "deliverable":
-        title = (
-            f"**{LEDGER[lang]['deliverable']}**: {title}"
-            if lang == "en"
-            else f"**{LEDGER[lang]['deliverable']}**：{title}"
-        )
+        title = f"**{LEDGER[lang]['deliverable']}**{COLON[lang]}{title}"
     proof = list(dict.fromkeys(wanted_text(evidence, NOBODYS, lang) for evidence in task.evidence))
     proof += [f"{WORD[lang]} (`--done {task.id}`)"] if task.said else []
     return (

@@ -1,4 +1,4 @@
-"""A user's folder at the end of the month, made of chosen numbers; every figure of the ledger can be computed from it."""
+"""A user's folder at the end of the month, made of chosen numbers, from which the ledger's can be computed."""
 
 import copy
 import json
@@ -21,8 +21,8 @@ from made_run import MANIFEST
 BEGINS, ENDS = date(2026, 11, 1), date(2026, 11, 30)
 MONTH = Month(begins=BEGINS, ends=ENDS)
 PERPLEXITY: dict[str, Any] = {
-    "splits": {"validation": {"documents": 40, "tokens": 81_920, "bytes": 300_000, "loss": 2.471, "bits_per_byte": 0.973,
-                              "perplexity": 11.834, "unigram_loss": 7.204, "loss_interval": [2.44, 2.502]}},
+    "splits": {"validation": {"documents": 40, "tokens": 81_920, "bytes": 300_000, "loss": 2.471, "perplexity": 11.834,
+                              "bits_per_byte": 0.973, "unigram_loss": 7.204, "loss_interval": [2.44, 2.502]}},
     "by_source": [],
 }  # fmt: skip
 EXPORT = {
@@ -51,7 +51,8 @@ STUDY = {
         {"name": name, "loses_text": loses, "flops_per_byte": flops, "bytes_per_token": size, "renyi_efficiency": 0.51,
          "sources": {"en": {"bytes_per_token": size - 0.1}, "zh": {"bytes_per_token": size + 0.1}}}
         for name, loses, flops, size in (
-            ("bpe 64,000", False, 2.08e9, 3.52), ("unigram 64,000", False, 2.24e9, 3.41), ("wordpiece", True, 1.9e9, 3.9),
+            ("bpe 64,000", False, 2.08e9, 3.52), ("unigram 64,000", False, 2.24e9, 3.41),
+            ("wordpiece", True, 1.9e9, 3.9),
         )
     ]
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The tasks: complete in both languages, with commands that the CLI has, tests that exist, and their table in the docs."""
+"""The tasks: in both languages, with commands that the CLI has and tests that exist, and their table in the docs."""
 
 import sys
 from pathlib import Path
