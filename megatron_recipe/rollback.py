@@ -84,10 +84,13 @@ def give_up(
     """The error that ends a run which rolling back does not help, with what to look at."""
     tried = ", ".join(f"step {entry['at_step']} → {entry['from_step']}" for entry in attempts) or "none"
     peak = config.schedule.peak_learning_rate
+    remedies = [f"lower schedule.peak_learning_rate={peak:g} (a half)", "lengthen the warm-up"]
+    remedies += [] if config.model.qk_norm or config.model.qkv_bias else ["set model.qk_norm=true"]
+    remedies += ["set optimizer.beta2=0.95"] if config.optimizer.beta2 > 0.95 else []
     return StabilityError(
         f"step {step}: {verdict.words()}; rollbacks so far ({tried}) did not help, and "
         f"stability.max_attempts={config.stability.max_attempts} are the limit. The cause is then seldom a stretch of "
-        f"bad text: lower schedule.peak_learning_rate={peak:g} (a half), lengthen the warm-up, set model.qk_norm=true, "
-        f"or optimizer.beta2=0.95; `megatron-recipe data who {run_dir} --step {step}` shows the text of this step. "
-        "Then start a new run, or go on from a checkpoint before the trouble by deleting the newer ones"
+        f"bad text: {', '.join(remedies[:-1])}, or {remedies[-1]}; `megatron-recipe data who {run_dir} --step {step}` "
+        "shows the text of this step. Then start a new run, or go on from a checkpoint before the trouble by deleting "
+        "the newer ones"
     )

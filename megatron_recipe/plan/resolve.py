@@ -173,7 +173,7 @@ def _nothing_fits(config: Config, vocab_size: int, hardware: Hardware, world_siz
         f"batch.micro_batch_size_samples={micro_batch} with memory.recompute={recompute} needs "
         f"{memory.total / GIB:.1f} GiB on {'the GPU' if world_size == 1 else f'each of {world_size} GPUs'}, "
         f"{size / GIB:.1f} of it for {part.replace('_', ' ')}, and {hardware.card} has "
-        f"{hardware.memory_bytes / GIB:.1f}; " + " or ".join([*remedies, "use a smaller model"])
+        f"{hardware.memory_bytes / GIB:.1f}; " + "; or ".join([*remedies, "use a smaller model"])
     )
 
 
