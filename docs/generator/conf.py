@@ -36,6 +36,8 @@ THEME_WORDS = {
     "Back to top": "回到顶部",
     "Skip to content": "跳到正文",
     "Home": "首页",
+    "Next": "下一页",
+    "Previous": "上一页",
     "Made with ": "主题：",
 }
 

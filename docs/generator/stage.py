@@ -16,7 +16,10 @@ COMMAND = re.compile(
     r"([A-Z_]+=\S* )?([\w./-]+/)?(megatron-recipe|make|bash|python|torchrun|pip|docker|sbatch|source|export|git|ssh) "
     r"|\./launch/|# "
 )
-HAN = r"[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]"
+HAN = r"[\u3400-\u9fff]"
+WIDE = r"[\u3000-\u303f\uff00-\uffef]"
+"""Punctuation with its own space."""
+BEGINS_SOMETHING = re.compile(r" *(?:[-*] |\d+\. |[#|>]|```|<|!\[)")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,15 @@ def staged_line(line: str) -> str:
     return LINK.sub(replaced, line)
 
 
+def goes_on_without_space(before: str, line: str) -> bool:
+    """Whether two lines are one Chinese sentence: a browser shows the end of a line as a space, and Chinese has none."""
+    if not line.strip() or BEGINS_SOMETHING.match(line):
+        return False
+    return re.search(WIDE + "$", before) is not None or (
+        re.search(HAN + "$", before) is not None and re.match(rf" *[\[*]*(?:{HAN}|{WIDE}|\])", line) is not None
+    )
+
+
 def staged(text: str) -> str:
     """A page as Sphinx gets it; a block of code that begins like a command is coloured as one."""
     lines = text.splitlines()
@@ -93,8 +105,8 @@ def staged(text: str) -> str:
             result.append(line + ("bash" if COMMAND.match(first) else "text"))
         elif in_code or fence:
             result.append(line)
-        elif result and re.search(HAN + "$", result[-1]) and re.match(rf" *[\[*]*(?:{HAN}|\])", staged_line(line)):
-            result[-1] += staged_line(line).lstrip()  # a browser shows the end of a line as a space
+        elif result and goes_on_without_space(result[-1], staged_line(line)):
+            result[-1] += staged_line(line).lstrip()
         else:
             result.append(staged_line(line))
         in_code ^= fence is not None
