@@ -85,7 +85,7 @@ def staged_line(line: str) -> str:
 
 
 def goes_on_without_space(before: str, line: str) -> bool:
-    """Whether two lines are one Chinese sentence: a browser shows the end of a line as a space, and Chinese has none."""
+    """Whether two lines are one Chinese sentence: browsers show the end of a line as a space, and Chinese has none."""
     if not line.strip() or BEGINS_SOMETHING.match(line):
         return False
     return re.search(WIDE + "$", before) is not None or (
