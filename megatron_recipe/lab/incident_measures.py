@@ -33,15 +33,15 @@ def failed(signals: Signals) -> float:
     return float(signals.last_life == "failed")
 
 
-def share_done_again(signals: Signals) -> float:
-    """Steps that were done more than once, after a kill or a rollback, as a share of the run's."""
-    return signals.facts.steps_again / max(1, int(signals.setting("train", "steps", 0)))
+def share_of_time_lost(signals: Signals) -> float | None:
+    """Time that was paid for steps which a kill or a lost checkpoint took back, as a share of all."""
+    return signals.lost_share
 
 
 NAMED: dict[str, Callable[[Signals], float | None]] = {
     "held_out_loss": held_out_loss,
     "failed": failed,
-    "share_done_again": share_done_again,
+    "share_of_time_lost": share_of_time_lost,
 }
 """Figures that are no field of the training records."""
 NUMBERS = (

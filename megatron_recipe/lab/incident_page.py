@@ -26,6 +26,7 @@ from megatron_recipe.lab.incident_wording import (
     ratio_text,
     setting_text,
     state_text,
+    told,
     value_text,
 )
 from megatron_recipe.lab.incident_words import WORDS
@@ -72,17 +73,17 @@ def incident_document(
     words, file = WORDS[lang], result["incident"]
     sections: list[tuple[str, list[Block]]] = [
         ("verdict", verdict_blocks(result, lang)),
-        ("phenomenon", [Paragraph(file["phenomenon"][lang]), *_figures(plots, lang)]),
+        ("phenomenon", [Paragraph(told(file["phenomenon"], lang)), *_figures(plots, lang)]),
         ("numbers", _numbers(result, lang)),
-        ("cause", [Paragraph(file["cause"][lang])]),
-        ("remedy", [Paragraph(file["remedy"]["text"][lang]), *_changes(result, lang), *_recovery(result, words)]),
-        ("learned", [Paragraph(file["learned"][lang], "result")]),
+        ("cause", [Paragraph(told(file["cause"], lang))]),
+        ("remedy", [Paragraph(told(file["remedy"]["text"], lang)), *_changes(result, lang), *_recovery(result, words)]),
+        ("learned", [Paragraph(told(file["learned"], lang), "result")]),
         ("origin", [_origin(result, words, pictures)]),
     ]
     return Document(
         lang=lang,
         kind=words["kind"],
-        title=file["title"][lang],
+        title=told(file["title"], lang),
         lede=words["lede"]
         .format(
             phenomenon="",
@@ -104,7 +105,7 @@ def verdict_blocks(result: Values, lang: str) -> list[Block]:
     if verdict == "seen":
         said.append(_first_evidence(result, lang))
     if verdict in ("not seen", "needs a gpu"):
-        said.append(words["why.seen_at"].format(text=result["incident"]["seen_at"][lang]))
+        said.append(words["why.seen_at"].format(text=told(result["incident"]["seen_at"], lang)))
     blocks: list[Block] = [Paragraph(words["page.gap"].join(said), "result" if verdict == "seen" else "missing")]
     control = result["runs"]["control"]["seen"]
     if control is not None:
@@ -139,7 +140,8 @@ def criterion_table(result: Values, lang: str) -> Table:
 def _held_cell(held: Values, lang: str) -> Cell:
     if held["holds"] is None:
         return Cell(None)
-    shown = [evidence_text(seen, lang) for seen in held["evidence"][:2]]
+    judged = [seen for seen in held["evidence"] if seen["limit"]]  # the others only go with them
+    shown = [evidence_text(seen, lang) for seen in judged[:2]]
     words = WORDS[lang]
     state = words["holds" if held["holds"] else "holds not"]
     return Cell(words["semicolon"].join(shown) or state, note=state if shown else "", strong=bool(held["holds"]))
@@ -200,8 +202,9 @@ def _numbers(result: Values, lang: str) -> list[Block]:
         values = [runs[role]["numbers"].get(name) for role in ROLES]
         if any(value is not None for value in values):
             rows.append((Cell(figure_name(name, lang)), *(Cell(number_text(value)) for value in values)))
-    diagnosed = [words["semicolon"].join(runs[role]["diagnosis"]) or words["nothing"] for role in ROLES]
-    rows.append((Cell(words["diagnosis"]), *(Cell(text) for text in diagnosed)))
+    diagnosed = [[words_of(name, lang).title for name in runs[role]["diagnosis"]] for role in ROLES]
+    said = (Cell(words["semicolon"].join(titles) or words["nothing"]) for titles in diagnosed)
+    rows.append((Cell(words["diagnosis"]), *said))
     head = (words["figure"], *(words[role] for role in ROLES))
     return [Table(head, tuple(rows), numbers_from=len(head)), Paragraph(words["numbers.note"], "small")]
 

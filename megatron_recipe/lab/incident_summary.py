@@ -11,7 +11,7 @@ from megatron_recipe.diagnose.output import words_of
 from megatron_recipe.diagnose.strings import PAGES as DIAGNOSE
 from megatron_recipe.files import atomic_file, write_json
 from megatron_recipe.lab.incident_page import LANGUAGES, PAGES
-from megatron_recipe.lab.incident_wording import ratio_text
+from megatron_recipe.lab.incident_wording import ratio_text, told
 from megatron_recipe.lab.incident_words import WORDS
 from megatron_recipe.report.document import Block, Cell, Document, Facts, Paragraph, Section, Table
 from megatron_recipe.report.document_files import now
@@ -86,7 +86,7 @@ def incident_table(results: Sequence[Values], lang: str) -> Table:
         named = runs["incident"]["diagnosis"]
         rows.append(
             (
-                Cell(one["incident"]["title"][lang], link=link(one, lang)),
+                Cell(told(one["incident"]["title"], lang), link=link(one, lang)),
                 Cell(words[f"verdict.{one['verdict']}"], strong=one["verdict"] == "seen"),
                 _seen_cell(runs["control"]["seen"], words),
                 _seen_cell(runs["remedy"]["seen"], words),
@@ -104,8 +104,8 @@ def practice_table(results: Sequence[Values], lang: str) -> Table:
     for one in results:
         file = one["incident"]
         note = "" if one["verdict"] == "seen" else words["all.not_seen"]
-        practice = f"{file['remedy']['text'][lang]}{words['page.gap']}{file['learned'][lang]}"
-        rows.append((Cell(file["title"][lang], note=note, link=link(one, lang)), Cell(practice)))
+        practice = words["page.gap"].join(told(text, lang) for text in (file["remedy"]["text"], file["learned"]))
+        rows.append((Cell(told(file["title"], lang), note=note, link=link(one, lang)), Cell(practice)))
     head = (words["all.incident"], words["all.practice"])
     return Table(head, tuple(rows), numbers_from=len(head))
 
@@ -138,8 +138,8 @@ def _evidence(results: Sequence[Values], check: str, lang: str) -> Cell:
     fired.sort(key=lambda one: one["runs"]["incident"]["diagnosis"].index(check))
     if not fired:
         return Cell("–")
-    others = WORDS[lang]["semicolon"].join(one["incident"]["title"][lang] for one in fired[1:3])
-    return Cell(fired[0]["incident"]["title"][lang], note=others, link=link(fired[0], lang))
+    others = WORDS[lang]["semicolon"].join(told(one["incident"]["title"], lang) for one in fired[1:3])
+    return Cell(told(fired[0]["incident"]["title"], lang), note=others, link=link(fired[0], lang))
 
 
 def _seen_cell(seen: bool | None, words: dict[str, str]) -> Cell:

@@ -10,6 +10,13 @@ from megatron_recipe.lab.incident_words import WORDS
 
 Values = dict[str, Any]
 Dictionary = dict[str, str]
+WHOLE = 1000
+"""Numbers from which on the digits before the point are enough."""
+
+
+def told(text: Dictionary, lang: str) -> str:
+    """A text of an incident's file; commands in it stand without marks, as everything does in a document."""
+    return text[lang].replace("`", "")
 
 
 def figure_name(name: str, lang: str) -> str:
@@ -35,7 +42,9 @@ def evidence_text(seen: Values, lang: str) -> str:
     named = seen["metric"] in NAMED or seen["metric"].rpartition(".")[2] in WINDOWS
     metric = figure_name(seen["metric"], lang) if named else METRICS[lang].get(seen["metric"])
     known = metric or seen["metric"]
-    return evidence_words(Evidence(known, seen["value"], seen["limit"], seen["first_step"], seen["last_step"]), lang)
+    return evidence_words(
+        Evidence(known, value_text(seen["value"]), seen["limit"], seen["first_step"], seen["last_step"]), lang
+    )
 
 
 def ratio_text(ratio: float | str | None) -> str:
@@ -49,8 +58,8 @@ def state_text(run: Values, words: Dictionary) -> str:
 
 
 def number_text(value: float | str | None) -> str | None:
-    """Three to four digits; None stays None: it was not measured."""
-    return value if value is None or isinstance(value, str) else number(value) if abs(value) < 100 else f"{value:,.0f}"
+    """As `value_text`; None stays None: it was not measured."""
+    return None if value is None else value_text(value)
 
 
 def setting_text(value: Any) -> str:
@@ -65,5 +74,5 @@ def accident_text(change: Values) -> str:
 
 
 def value_text(value: float | str) -> str:
-    """A value of evidence."""
-    return value if isinstance(value, str) else number(value)
+    """A value of evidence, to three digits, and large ones whole."""
+    return value if isinstance(value, str) else number(value) if abs(value) < WHOLE else f"{value:,.0f}"
