@@ -152,6 +152,8 @@ class Walk:
         """One task: its commands in both languages, and the user's word."""
         task = self.entry(name).task
         month = self.ledger().month
+        if name == "story":
+            self.tell()
         for lang in LANGUAGES:
             typed = commands_of(task, month, lang)
             if lang != LANGUAGES[0]:
@@ -163,13 +165,15 @@ class Walk:
                     self.interrupted(command)
                 else:
                     self.shell(command)
-        if name == "story":
-            retrospective = self.out / "runs/big/retrospective.md"
-            text = retrospective.read_text(encoding="utf-8")
-            place = "<!-- your words: hardest -->\n"
-            retrospective.write_text(text.replace(place, f"{place}{STORY}", 1), encoding="utf-8")
         if task.said:
             self.today("--done", name)
+
+    def tell(self) -> None:
+        """Write into the retrospective what a user would write."""
+        retrospective = self.out / "runs/big/retrospective.md"
+        text = retrospective.read_text(encoding="utf-8")
+        place = "<!-- your words: hardest -->\n"
+        retrospective.write_text(text.replace(place, f"{place}{STORY}", 1), encoding="utf-8")
 
 
 def main() -> int:
