@@ -41,11 +41,10 @@ def run_killed(signals: Signals) -> Finding:
     if not silent:
         return Finding("ok")
     steps = [int(event.get("step", 0)) for event in silent]
-    seen = (
-        Evidence("ends without a word", len(silent), "0", min(steps), max(steps)),
-        Evidence("steps done again", signals.facts.steps_again),
-    )
-    return Finding("attention", seen)
+    seen = [Evidence("ends without a word", len(silent), "0", min(steps), max(steps))]
+    if (lost := signals.lost_share) is not None:
+        seen.append(Evidence("share of the time lost", lost))
+    return Finding("attention", tuple(seen))
 
 
 def checkpoint_lost(signals: Signals) -> Finding:

@@ -5,7 +5,6 @@ import json
 import platform
 import time
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,8 @@ class RunFacts:
     now: float
     is_held: bool | None
     """Whether a process trains in the folder; None where that cannot be known here, as on another machine."""
-    steps_again: int
-    """Steps that were done more than once, after a kill, a stop or a rollback."""
+    paid_seconds: float | None
+    """What all lives of the run together took; None where that was not written down."""
 
 
 def read_facts(folder: Path, now: float | None = None) -> RunFacts:
@@ -62,8 +61,7 @@ def read_facts(folder: Path, now: float | None = None) -> RunFacts:
         raise DataError(f"{folder} is no run: it has no config.yaml; name a folder made by `megatron-recipe train`")
     lines = _lines(folder / "metrics.jsonl")
     chosen = _thinned(lines)
-    everything = _records(chosen)
-    records = latest(everything)
+    records = latest(_records(chosen))
     environment = _json(folder / "environment.json")
     return RunFacts(
         folder=folder,
@@ -79,7 +77,7 @@ def read_facts(folder: Path, now: float | None = None) -> RunFacts:
         heard=max(_written(folder / name) for name in ("metrics.jsonl", "events.jsonl", "config.yaml")),
         now=time.time() if now is None else now,
         is_held=_held(folder / LOCK, environment),
-        steps_again=_steps_again(everything, (config.get("train") or {}).get("log_every_steps") or 1),
+        paid_seconds=_paid(_json(folder / "spending.json")),
     )
 
 
@@ -96,10 +94,10 @@ def latest(records: list[Record]) -> list[Record]:
     return kept
 
 
-def _steps_again(records: list[Record], every: int) -> int:
-    """every: steps from a record to the next."""
-    steps = [record["step"] for record in records if record["kind"] == "train"]
-    return sum(max(0, before - (after - every)) for before, after in pairwise(steps) if after <= before)
+def _paid(spending: Record) -> float | None:
+    seconds = [life.get("seconds") for life in spending.get("instances") or [] if isinstance(life, dict)]
+    known = [float(one) for one in seconds if isinstance(one, int | float)]
+    return sum(known) if known else None
 
 
 def _held(lock: Path, environment: Record) -> bool | None:

@@ -150,6 +150,16 @@ class Signals:
         return self.last_life in ("stopped", "end", "failed")
 
     @property
+    def lost_share(self) -> float | None:
+        """Share of the time that was paid for and left nothing, after kills and lost checkpoints; None: not known."""
+        kept = [event["seconds"] for event in self.events("end", "stopped") if event.get("seconds") is not None]
+        kept += self.points("seconds").values[-1:]
+        if not kept or not self.facts.paid_seconds:
+            return None
+        # a checkpoint holds the seconds of the steps before it: those of steps that were done again count once
+        return max(0.0, 1 - max(kept) / self.facts.paid_seconds)
+
+    @property
     def step_seconds(self) -> float | None:
         """Median time of a step lately."""
         late = self.points("step_seconds").late()

@@ -77,8 +77,8 @@ class Unshuffled(Change):
 
     kind: Literal["unshuffled"] = "unshuffled"
     """Which kind, in the file."""
-    block_steps: int = Field(default=8, gt=0)
-    """Steps of one kind of text."""
+    block_share: float = Field(default=0.08, gt=0, le=0.5)
+    """Share of the run that reads one kind of text."""
     samples: Literal["in_order", "shuffled"] = "in_order"
     """`shuffled`: the documents are as badly ordered, but the samples are drawn at random."""
 
@@ -87,7 +87,12 @@ class Unshuffled(Change):
 
         def write(number: int, source: Path, copy: Path) -> None:
             _link(source, copy, ("train.bin", "train.idx", "validation.bin", "validation.idx", "manifest.json"))
-            _write_order(copy, config, self.block_steps, is_shuffled=self.samples == "shuffled")
+            _write_order(
+                copy,
+                config,
+                max(1, round(self.block_share * config.train.steps)),
+                is_shuffled=self.samples == "shuffled",
+            )
 
         return _instead(config, folder, f"unshuffled_{self.samples}", write)
 

@@ -15,8 +15,8 @@ from megatron_recipe.plan.memory import Memory, estimate_memory
 
 SPARE = 1.3
 """Times what the plan says of a run's memory."""
-HOST_BYTES = 64_000_000
-"""For what a process on a CPU needs besides: stacks of threads, and the copy of the weights that is saved."""
+HOST_BYTES = 16_000_000
+"""For what a forward pass on a CPU takes besides tensors."""
 
 
 class DecayNorms(Change):
@@ -38,11 +38,8 @@ class DecayNorms(Change):
                 group["wd_mult"] = 1.0
             return built
 
-        optimizer.build_optimizer = decaying
-        try:
+        with _instead(optimizer, "build_optimizer", decaying):
             yield
-        finally:
-            optimizer.build_optimizer = build
 
 
 class SlowReading(Change):
@@ -64,11 +61,8 @@ class SlowReading(Change):
             time.sleep(self.seconds_per_sample)
             return read(data, place)
 
-        TrainingData.__getitem__ = slowly  # type: ignore[method-assign]
-        try:
+        with _instead(TrainingData, "__getitem__", slowly):
             yield
-        finally:
-            TrainingData.__getitem__ = read  # type: ignore[method-assign]
 
 
 class MemoryLimit(Change):
@@ -81,31 +75,27 @@ class MemoryLimit(Change):
 
     @contextmanager
     def inside(self, config: Config) -> Iterator[None]:
-        """Limit the card's memory, or that of the process on a CPU, when the first step begins."""
+        """Limit the card's memory from the first step on; on a CPU what each forward pass may take, the peak of a step.
+
+        A limit of the whole process would there hit threads and saves before it hits the model.
+        """
         import torch
 
         from megatron_recipe import train
 
         planned, step = self._planned(config), train.forward_step
-        before = resource.getrlimit(resource.RLIMIT_DATA)
 
-        def limited(*arguments: Any) -> Any:
-            train.forward_step = step
-            if torch.cuda.is_available():
-                share = SPARE * planned.allocated / torch.cuda.get_device_properties(0).total_memory
-                torch.cuda.set_per_process_memory_fraction(min(1.0, share))
-            else:
-                needed = planned.optimizer + planned.activations + planned.loss
-                limit = _data_bytes() + round(SPARE * needed) + HOST_BYTES
-                resource.setrlimit(resource.RLIMIT_DATA, (limit, before[1]))
+        def on_a_card(*arguments: Any) -> Any:
+            share = SPARE * planned.allocated / torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, share))
             return step(*arguments)
 
-        train.forward_step = limited
-        try:
+        def on_a_host(*arguments: Any) -> Any:
+            with _at_most(round(SPARE * (planned.activations + planned.loss)) + HOST_BYTES):
+                return step(*arguments)
+
+        with _instead(train, "forward_step", on_a_card if torch.cuda.is_available() else on_a_host):
             yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_DATA, before)
-            train.forward_step = step
 
     def _planned(self, config: Config) -> Memory:
         from megatron_recipe.dataset_facts import read_dataset_facts, vocabulary
@@ -115,6 +105,28 @@ class MemoryLimit(Change):
         samples = max(1, round(self.share_of_batch * config.batch.global_batch_size_samples))
         recompute = "none" if config.memory.recompute == "auto" else config.memory.recompute
         return estimate_memory(config, vocabulary(config.model, facts), 1, samples, recompute)
+
+
+@contextmanager
+def _instead(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Have `owner.name` be something else for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
+def _at_most(more: int) -> Iterator[None]:
+    """Let this process take so many bytes more than it has."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def _data_bytes() -> int:

@@ -90,7 +90,7 @@ WORDS = {
         "A life of the run ended without a word, and the steps since its last checkpoint were done again.",
         "A start or resume event after one that has no end",
         "A node lost; the kernel's killer of memory hogs; preemption without a warning; kill -9",
-        "dmesg; the scheduler's log; steps done again against checkpoint.save_every_steps",
+        "dmesg; the scheduler's log; share of the time lost against checkpoint.save_every_steps",
         "Nothing now; checkpoint.save_every_steps or save_every_minutes as often as the work is worth",
     ),
     "run_failed": CheckWords(

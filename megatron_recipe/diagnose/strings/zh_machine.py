@@ -89,7 +89,7 @@ WORDS = {
         "运行的一段生命没有任何说明就结束了，最后一个检查点之后的步要重做。",
         "start 或 resume 事件之前的那一段没有结束事件",
         "节点丢失；内核因内存不足而杀进程；没有预警的抢占；kill -9",
-        "dmesg；调度器日志；重做的步数与 checkpoint.save_every_steps 对比",
+        "dmesg；调度器日志；白费的时间比例与 checkpoint.save_every_steps 对比",
         "现在无需处理；按工作的价值设定 checkpoint.save_every_steps 或 save_every_minutes",
     ),
     "run_failed": CheckWords(
@@ -166,7 +166,7 @@ METRICS = {
     "last event": "最后的事件",
     "process that holds .lock": "持有 .lock 的进程",
     "ends without a word": "没有说明的结束",
-    "steps done again": "重做的步数",
+    "share of the time lost": "白费的时间比例",
     "saved step": "保存过的步",
 }
 """Figures that are no field of a record; the others keep their names."""

@@ -1,0 +1,155 @@
+"""The tables of `benchmarks.incidents`: on the console, and as pages in English and Chinese."""
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+RECOVERED = 1.03
+LOOKED_AT = "1, 2"
+"""Seeds whose runs were looked at while limits and incidents were being set; none of them is reported."""
+Controls = Mapping[str, tuple[list[str], list[str]]]
+"""By name and seed: checks that say wrong, and checks that ask for attention."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one incident."""
+
+    name: str
+    planted: list[str]
+    """Checks of `diagnose` that stand for the cause: one of them has to be named first."""
+    first: dict[int, str]
+    """What `diagnose` names first, by seed; empty where it names nothing."""
+    seen: dict[int, bool]
+    """Whether the incident's criterion holds, by seed."""
+    controls: int
+    """Controls that the criterion was tried on."""
+    seen_in_controls: list[int]
+    """Seeds of those in which it holds, which it should not."""
+    recovered: float | None
+    """The remedy's held-out loss over its control's."""
+    should_recover: bool
+    title: tuple[str, str]
+    """In English and Chinese."""
+
+    @property
+    def runs(self) -> int:
+        """Runs of the incident."""
+        return len(self.first)
+
+    @property
+    def hits(self) -> int:
+        """Runs of which the planted cause is named first."""
+        return sum(name in self.planted for name in self.first.values())
+
+    @property
+    def others(self) -> str:
+        """What was named first instead."""
+        wrong = sorted({name or "-" for name in self.first.values() if name not in self.planted})
+        return ", ".join(wrong)
+
+
+def last_line(rows: Sequence[Row], controls: Controls) -> str:
+    """For whoever reads the benchmark by machine."""
+    runs, hits = sum(row.runs for row in rows), sum(row.hits for row in rows)
+    alarms = sum(bool(wrong) for wrong, _ in controls.values())
+    return f"incidents={len(rows)} runs={runs} hits={hits} false_alarms={alarms} controls={len(controls)}"
+
+
+def text_table(rows: Sequence[Row], controls: Controls) -> str:
+    """For the console."""
+    head = f"{'incident':<22}{'planted':<24}{'hits':>6}{'seen':>6}{'in controls':>13}{'remedy':>9}  named first instead"
+    lines = [head]
+    for row in rows:
+        lines.append(
+            f"{row.name:<22}{', '.join(row.planted):<24}{row.hits:>4}/{row.runs}{sum(row.seen.values()):>4}/{row.runs}"
+            f"{len(row.seen_in_controls):>10}/{row.controls}{_ratio(row):>9}  {row.others}"
+        )
+    lines += [f"{name}: wrong: {', '.join(wrong)}" for name, (wrong, _) in controls.items() if wrong]
+    lines += [f"{name}: attention: {', '.join(odd)}" for name, (_, odd) in controls.items() if odd]
+    return "\n".join(lines)
+
+
+def _ratio(row: Row) -> str:
+    return "-" if row.recovered is None else f"{row.recovered:.3f}"
+
+
+WORDS = {
+    "en": {
+        "title": "# Incidents, measured",
+        "what": (
+            "How often [`diagnose`](diagnose.md) names the planted cause before all else, and how often it alarms "
+            "where nothing is wrong. Written by the command below; edit nothing here."
+        ),
+        "where": "{command}, {date}, {hardware}. Seeds {seeds} for the incidents, {controls} for the controls. Seeds "
+        "{looked} were looked at while the limits were set, and are not in these figures.",
+        "model": "The model has two layers of width 64 and reads 204,800 tokens. It is smaller than the lab's own, so "
+        "that all seeds fit into an hour of two cores.",
+        "head": "| incident | planted cause | named first | criterion seen | in controls | remedy's loss / control's |",
+        "hits": "**{hits} of {runs}** runs of {incidents} incidents: planted cause first. **{alarms}** of {count} "
+        "controls: something wrong.",
+        "instead": "instead",
+        "attention": "Controls that ask for a look without an alarm: {text}.",
+        "none": "none",
+        "remedies": "A remedy recovers where that ratio is 1.03 or less. It was tried on the first seed. Below 1 is "
+        "better than the control, as with weights that were trained before.",
+    },
+    "zh": {
+        "title": "# 事故实测",
+        "what": (
+            "[`diagnose`](diagnose.zh-CN.md) 有多少次把埋下的原因排在最前，又有多少次在一切正常时误报。"
+            "由下面的命令写出，请勿手改。"
+        ),
+        "where": "{command}，{date}，{hardware}。事故用种子 {seeds}，对照用种子 {controls}。"
+        "设定界限时看过种子 {looked}，它们不在这些数字里。",
+        "model": "模型为两层、宽 64，读 204,800 个 token，比实验室自己的更小，好让所有种子在两个核上一小时内跑完。",
+        "head": "| 事故 | 埋下的原因 | 排在最前 | 判据成立 | 在对照中成立 | 补救的损失 / 对照的损失 |",
+        "hits": "{incidents} 种事故的 {runs} 次运行中，**{hits}** 次把埋下的原因排在最前。"
+        "{count} 次对照中，**{alarms}** 次报错。",
+        "instead": "而是",
+        "attention": "没有报错、只提示看一眼的对照：{text}。",
+        "none": "无",
+        "remedies": "该比值不超过 1.03 即为恢复，只在第一个种子上试过。小于 1 表示比对照更好，例如从训练过的权重开始。",
+    },
+}
+
+
+def page(
+    rows: Sequence[Row], controls: Controls, lang: str, command: str, seeds: Sequence[int], healthy: Sequence[int]
+) -> str:
+    """The Markdown page in one language."""
+    words, place = WORDS[lang], ("en", "zh").index(lang)
+    runs, hits = sum(row.runs for row in rows), sum(row.hits for row in rows)
+    alarms = sum(bool(wrong) for wrong, _ in controls.values())
+    odd = [f"{name} ({', '.join(checks)})" for name, (_, checks) in controls.items() if checks]
+    facts = {
+        "command": f"`{command}`",
+        "date": time.strftime("%Y-%m-%d"),
+        "hardware": hardware(),
+        "seeds": ", ".join(map(str, seeds)),
+        "controls": ", ".join(map(str, healthy)),
+        "looked": LOOKED_AT,
+    }
+    lines = [words["title"], "", words["what"], "", words["where"].format(**facts), "", words["model"], ""]
+    counts = {"hits": hits, "runs": runs, "incidents": len(rows), "alarms": alarms, "count": len(controls)}
+    lines += [words["hits"].format(**counts), "", words["head"], "|---|---|---|---|---|---|"]
+    for row in rows:
+        instead = f" ({words['instead']} {row.others})" if row.others else ""
+        checks = ", ".join(f"`{check}`" for check in row.planted)
+        lines.append(
+            f"| {row.title[place]} | {checks} | {row.hits} / {row.runs}{instead} | "
+            f"{sum(row.seen.values())} / {row.runs} | {len(row.seen_in_controls)} / {row.controls} | {_ratio(row)} |"
+        )
+    attention = words["attention"].format(text="; ".join(odd) or words["none"])
+    return "\n".join([*lines, "", attention, "", words["remedies"], ""])
+
+
+def hardware() -> str:
+    """Processor and cores."""
+    cores = len(os.sched_getaffinity(0))
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    return f"{cores} x {model or platform.machine()}"
