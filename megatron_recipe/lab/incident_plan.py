@@ -174,7 +174,10 @@ def unique(cases: Sequence[Case]) -> list[Act]:
     """All runs of the cases, each folder once: controls first, then each incident with its remedy."""
     acts = [case.acts["control"] for case in cases]
     acts += [case.acts[role] for case in cases for role in ROLES if role != "control"]
-    return list({act.folder: act for act in reversed(acts)}.values())[::-1]
+    first: dict[Path, Act] = {}
+    for act in acts:
+        first.setdefault(act.folder, act)
+    return list(first.values())
 
 
 def with_values(config: Config, values: dict[str, Any]) -> Config:
