@@ -30,7 +30,7 @@ class Row:
     seen_in_controls: list[int]
     """Seeds of those in which it holds, which it should not."""
     recovered: float | None
-    """The remedy's held-out loss over its control's."""
+    """The remedy's held-out loss over its control's, the largest of the seeds; None: not run."""
     should_recover: bool
     title: tuple[str, str]
     """In English and Chinese."""
@@ -94,8 +94,8 @@ WORDS = {
         "instead": "instead",
         "attention": "Controls that ask for a look without an alarm: {text}.",
         "none": "none",
-        "remedies": "A remedy recovers where that ratio is 1.03 or less. It was tried on the first seed. Below 1 is "
-        "better than the control, as with weights that were trained before.",
+        "remedies": "A remedy recovers where that ratio is 1.03 or less. It is the largest of the seeds that it "
+        "was tried on. Below 1 is better than the control, as with weights that were trained before.",
     },
     "zh": {
         "title": "# 事故实测",
@@ -112,7 +112,8 @@ WORDS = {
         "instead": "而是",
         "attention": "没有报错、只提示看一眼的对照：{text}。",
         "none": "无",
-        "remedies": "该比值不超过 1.03 即为恢复，只在第一个种子上试过。小于 1 表示比对照更好，例如从训练过的权重开始。",
+        "remedies": "该比值不超过 1.03 即为恢复，取试过的种子中最大的一个。"
+        "小于 1 表示比对照更好，例如从训练过的权重开始。",
     },
 }
 

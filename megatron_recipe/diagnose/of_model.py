@@ -193,7 +193,7 @@ MODEL = (
     Criterion("output_logits", "model", 41, output_logits),
 )
 DATA = (
-    Criterion("data_stretch", "data", 88, data_stretch),
+    Criterion("data_stretch", "data", 75, data_stretch),
     Criterion("vocabulary_mismatch", "data", 85, vocabulary_mismatch),
     Criterion("data_not_shuffled", "data", 68, data_not_shuffled),
     Criterion("data_repeats", "data", 66, data_repeats),
