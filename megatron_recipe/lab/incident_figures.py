@@ -16,7 +16,20 @@ from megatron_recipe.diagnose.reading import Record, read_facts
 from megatron_recipe.files import atomic_file
 from megatron_recipe.lab.incident_plan import ROLES, Role
 from megatron_recipe.report.comparison_figures import DRAWN, colour_of
-from megatron_recipe.report.figures import ALERT, BOTTOM, LEFT, RIGHT, RULE, STYLE, TOP, Size, TickLabels, inline
+from megatron_recipe.report.figures import (
+    ALERT,
+    BOTTOM,
+    LEFT,
+    NARROW,
+    RIGHT,
+    RULE,
+    STYLE,
+    TOP,
+    WIDE,
+    Size,
+    TickLabels,
+    inline,
+)
 from megatron_recipe.report.series import Series, downsample
 
 PLOTS = {
@@ -43,6 +56,15 @@ ORDER: tuple[Role, ...] = ("control", "remedy", "incident")
 PICTURE_COLOURS: dict[Role, str] = {"control": "#0072b2", "incident": "#d55e00", "remedy": "#009e73"}
 PICTURE = Size(900, 420, 1200)
 FOLDER = "pictures"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A plot as SVG elements: one drawing serves all languages, since the words are the page's."""
+
+    plot: "Plot"
+    wide: str
+    narrow: str
 
 
 @dataclass(frozen=True)
@@ -96,6 +118,11 @@ def is_logarithmic(plot: Plot) -> bool:
     return bool(plot.name != "loss" and values.min() > 0 and values.max() / values.min() > DECADES)
 
 
+def draw(plots: Sequence[Plot]) -> list[Drawn]:
+    """Draw the plots of a page."""
+    return [Drawn(plot, *(draw_svg(plot, "incident", size) for size in (WIDE, NARROW))) for plot in plots]
+
+
 def draw_svg(plot: Plot, prefix: str, size: Size) -> str:
     """The SVG element of a plot, in the page's colours; its ids begin with `prefix`."""
     colours = {role: DRAWN[number] for number, role in enumerate(ROLES)}
@@ -126,7 +153,7 @@ def write_pictures(plots: Sequence[Plot], folder: Path) -> list[Path]:
         path = folder / f"{plot.name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path, "wb") as file:
-            figure.savefig(file, format="png", dpi=144, facecolor="white")
+            figure.savefig(file, format="png", dpi=110, facecolor="white")
         written.append(path)
     return written
 

@@ -9,9 +9,9 @@ from megatron_recipe.diagnose.output import words_of
 from megatron_recipe.files import atomic_file
 from megatron_recipe.lab.incident_figures import (
     FOLDER,
-    Plot,
+    Drawn,
     dashes_of,
-    draw_svg,
+    draw,
     read_plots,
     write_pictures,
 )
@@ -34,7 +34,6 @@ from megatron_recipe.report.comparison_figures import colour_of
 from megatron_recipe.report.document import Block, Cell, Document, Facts, Figure, KeyEntry, Paragraph, Section, Table
 from megatron_recipe.report.document_files import now
 from megatron_recipe.report.document_page import render_document
-from megatron_recipe.report.figures import NARROW, WIDE
 from megatron_recipe.report.formats import integer, when
 from megatron_recipe.report.markdown import render_markdown
 
@@ -49,12 +48,11 @@ def write_pages(result: Values, folder: Path) -> list[Path]:
     """Write page, record and pictures of the incident in `folder`, in both languages; returns the pages' paths."""
     asked = " ".join(name for one in result["incident"]["criterion"] for name in (*one["checks"], one["measure"]))
     plots = read_plots({role: folder / result["runs"][role]["folder"] for role in ROLES}, asked)
-    pictures = write_pictures(plots, folder / FOLDER)
-    written = now()
+    names = [path.name for path in write_pictures(plots, folder / FOLDER)]
+    figures, written = draw(plots), now()
     for lang in LANGUAGES:
-        names = [path.name for path in pictures]
         record = incident_document(result, (), lang, written, names)  # the pictures are its figures
-        page = incident_document(result, plots, lang, written, names)
+        page = incident_document(result, figures, lang, written, names)
         for name, text in ((RECORDS[lang], render_markdown(record)), (PAGES[lang], render_document(page))):
             with atomic_file(folder / name) as file:
                 file.write(text)
@@ -62,7 +60,7 @@ def write_pages(result: Values, folder: Path) -> list[Path]:
 
 
 def incident_document(
-    result: Values, plots: Sequence[Plot], lang: str, written: str, pictures: Sequence[str]
+    result: Values, figures: Sequence[Drawn], lang: str, written: str, pictures: Sequence[str]
 ) -> Document:
     """The document of what incident.json holds.
 
@@ -73,7 +71,7 @@ def incident_document(
     words, file = WORDS[lang], result["incident"]
     sections: list[tuple[str, list[Block]]] = [
         ("verdict", verdict_blocks(result, lang)),
-        ("phenomenon", [Paragraph(told(file["phenomenon"], lang)), *_figures(plots, lang)]),
+        ("phenomenon", [Paragraph(told(file["phenomenon"], lang)), *_figures(figures, lang)]),
         ("numbers", _numbers(result, lang)),
         ("cause", [Paragraph(told(file["cause"], lang))]),
         ("remedy", [Paragraph(told(file["remedy"]["text"], lang)), *_changes(result, lang), *_recovery(result, words)]),
@@ -180,18 +178,19 @@ def _recovery(result: Values, words: Dictionary) -> list[Block]:
     return [Paragraph(words["page.gap"].join(said))]
 
 
-def _figures(plots: Sequence[Plot], lang: str) -> list[Block]:
+def _figures(figures: Sequence[Drawn], lang: str) -> list[Block]:
     words = WORDS[lang]
     blocks: list[Block] = []
-    for plot in plots:
+    for drawn in figures:
+        plot = drawn.plot
         key = tuple(
             KeyEntry(words[role], colour_of(number), dashes_of(role))
             for number, role in enumerate(ROLES)
             if role in plot.curves
         )
-        wide, narrow = (draw_svg(plot, "incident", size) for size in (WIDE, NARROW))
         note = words["gone"] if plot.ends else ""
-        blocks.append(Figure(words[f"plot.{plot.name}"], wide, narrow, words["across"], key, note))
+        caption = words[f"plot.{plot.name}"]
+        blocks.append(Figure(caption, drawn.wide, drawn.narrow, words["across"], key, note))
     return blocks
 
 

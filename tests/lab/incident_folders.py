@@ -38,7 +38,8 @@ def write_run(folder: Path, case: Case, role: str, last: str = "end", **fields: 
         loss = 6.2 + 2.0 * math.exp(-step / 30)
         record: dict[str, Any] = {
             "kind": "train", "step": step, "samples": step * 8, "tokens": step * tokens, "loss": loss,
-            "seconds": step / 3, "loss_mean": loss, "loss_max": loss + 0.05, "loss_jitter": 0.06, "grad_norm": 0.6, "grad_norm_max": 0.8,
+            "seconds": step / 3, "loss_mean": loss,
+            "loss_max": loss + 0.05, "loss_jitter": 0.06, "grad_norm": 0.6, "grad_norm_max": 0.8,
             "clipped_share": 0.0, "update_ratio": 0.02, "zero_grad_share": 0.0, "activation_rms_last": 12.0,
             "attention_logit_max": 30.0, "logit_max": 6.0, "tokens_per_second": 3000.0, "loss_scale": None,
             "updates_left_out": 0,
