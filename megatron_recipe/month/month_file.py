@@ -33,7 +33,7 @@ class Month(Section):
     platform: Literal["autodl", "runpod", "lambda", "own"] = "autodl"
     """Where the GPUs are."""
     scale: Literal["full", "miniature"] = "full"
-    """`miniature` walks the plan with models of any size, on a CPU; `full` asks for 80M and for a 1B."""
+    """`miniature` walks the plan with models of any size, on a CPU; `full` asks for 70M or more and for a 1B."""
     dataset: Relative = Path("datasets/main")
     small: str = "small"
     """Name of the 100M-300M run, and of its export."""

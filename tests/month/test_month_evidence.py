@@ -127,3 +127,15 @@ def test_every_kind_has_its_words_in_both_languages() -> None:
     assert {evidence.partition(":")[0] for evidence in every_evidence()} <= set(recognisers())
     for evidence in every_evidence():
         assert wanted_text(evidence, MONTH, "en") and wanted_text(evidence, MONTH, "zh")
+
+
+def test_the_small_recipe_counts_also_with_a_small_vocabulary(tmp_path: Path) -> None:
+    plan = {
+        "recipe": "gpt_100m", "parameters": {"total": 78_660_096}, "tokens": 2e9, "gpus": 1, "days": 0.05,
+        "hardware": {"name": "h100_80", "card": "H100"}, "memory": {"total": 2e10}, "chinchilla_tokens": 1.6e9,
+        "mfu": {"percent": 40.0}, "costs": [],
+    }  # fmt: skip
+    write(tmp_path / "notes/plan.json", plan)
+    assert found(tmp_path, "plan:small").values["recipe"] == "gpt_100m"
+    assert "CNY not measured" in evidence_text(found(tmp_path, "plan:small"), "en")
+    assert found(tmp_path, "plan:big") is None
