@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from megatron_recipe.corpus import Corpus
-
 DATASETS, PHASES = "data.datasets", "data.phases"
 SPLITS = ("train", "validation")
 
@@ -73,12 +71,12 @@ class OtherTokenizer(Change):
 
 
 class Unshuffled(Change):
-    """Documents of a kind stand together, and the samples are read in the order of the documents."""
+    """Documents are read in the order in which they stand on disk, one source after the other."""
 
     kind: Literal["unshuffled"] = "unshuffled"
     """Which kind, in the file."""
     block_share: float = Field(default=0.08, gt=0, le=0.5)
-    """Share of the run that reads one kind of text."""
+    """Share of the run that reads one stretch of the file; the stretches are spread over all of it."""
     samples: Literal["in_order", "shuffled"] = "in_order"
     """`shuffled`: the documents are as badly ordered, but the samples are drawn at random."""
 
@@ -175,7 +173,7 @@ def _write_order(dataset: Path, config: Config, block_steps: int, *, is_shuffled
     corpus = Corpus(read_dataset_facts(dataset), "train", config, (dataset,))
     lengths = corpus.indexed.sequence_lengths
     block = block_steps * config.batch.global_batch_size_samples * config.model.sequence_length_tokens
-    documents = _in_blocks(corpus, block, -(-config.train.steps // block_steps), config.data.seed)
+    documents = _in_blocks(lengths, block, -(-config.train.steps // block_steps))
     tokens = int(lengths.sum(dtype=np.int64))
     length = config.model.sequence_length_tokens
     samples = helpers.build_sample_idx(np.array(lengths), documents, length, 1, tokens, True, True)
@@ -188,28 +186,19 @@ def _write_order(dataset: Path, config: Config, block_steps: int, *, is_shuffled
         np.save(folder / f"{name}.npy", array)
 
 
-def _in_blocks(corpus: "Corpus", block: int, blocks: int, seed: int) -> "npt.NDArray[np.int32]":
-    """All documents, and before the others `blocks` × `block` tokens of two kinds in turn.
+def _in_blocks(lengths: "npt.NDArray[np.int32]", block: int, blocks: int) -> "npt.NDArray[np.int32]":
+    """All documents, and before the others `blocks` stretches of `block` tokens, evenly spaced over the file.
 
-    Ids are numbered by how often they occur, so that the mean of a document's ids tells its kind: everyday words,
-    code, another script. The kinds are the lowest and the highest means of twice the text that is needed.
+    So a short run passes all sources as an epoch would: on disk documents stand in the order of their sources.
     """
     import numpy as np
 
-    lengths, starts = corpus.indexed.sequence_lengths, corpus.indexed.index.sequence_pointers
-    drawn = np.random.RandomState(seed).permutation(len(lengths)).astype(np.int32)
-    needed = (blocks + 2) * block
-    is_short = lengths[drawn] <= block // 4  # a long one would fill blocks by itself
-    enough = np.cumsum(np.where(is_short, lengths[drawn], 0), dtype=np.int64) <= 2 * needed
-    some, rest = drawn[is_short & enough], drawn[~(is_short & enough)]
-    ids = np.memmap(corpus.facts.prefix("train").with_suffix(".bin"), dtype=corpus.indexed.index.dtype, mode="r")
-    firsts = starts[some] // ids.itemsize
-    means = np.array([ids[first : first + size].mean() for first, size in zip(firsts, lengths[some], strict=True)])
-    by_mean = np.argsort(means)
-    from_below = np.cumsum(lengths[some][by_mean], dtype=np.int64)
-    is_low, is_high = from_below <= needed // 2, from_below > from_below[-1] - needed // 2
-    place = np.full(len(some), np.iinfo(np.int64).max)
-    for parity, kind in enumerate((by_mean[is_low], by_mean[is_high])):
-        mixed = np.sort(kind)  # as drawn, not by their means
-        place[mixed] = 2 * (np.cumsum(lengths[some[mixed]], dtype=np.int64) // block) + parity
-    return np.concatenate([some[np.argsort(place, kind="stable")], rest]).astype(np.int32)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    begins = np.arange(blocks) * ends[-1] // blocks
+    firsts = np.searchsorted(ends, begins, side="right")
+    stops = np.searchsorted(ends, begins + block, side="right")
+    chosen = np.zeros(len(lengths), dtype=bool)
+    for first, stop in zip(firsts, stops, strict=True):
+        chosen[first : max(stop, first + 1)] = True
+    numbers = np.arange(len(lengths), dtype=np.int32)
+    return np.concatenate([numbers[chosen], numbers[~chosen]])
