@@ -92,8 +92,8 @@ class Remedy(Section):
 class Incident(Section):
     """An incident, as its file says it."""
 
-    name: str = ""
-    """Its name; empty takes the file's."""
+    name: str = Field(pattern=r"^[\w.+-]+$")
+    """Its name, and its folder's; without one it takes the file's."""
     title: Text
     """What is done wrong, in a few words."""
     needs: Literal["cpu", "gpu"] = "cpu"

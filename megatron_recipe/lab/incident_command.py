@@ -26,6 +26,9 @@ from megatron_recipe.lab.words import WORDS as COMMON
 from megatron_recipe.settings import split_override
 
 LOOK_SECONDS = 20.0
+AT_ONCE, AT_ONCE_OF_ALL = 2, 16
+"""Runs that can go on at a time at most: an incident's and its remedy's; those of several incidents."""
+SEEDS = ("train.seed", "data.seed")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def incident_command(options: Options) -> int:
     """Run incidents; returns the exit code: 0, 1 where a control failed, 128 + n after signal n (130 is Ctrl-C)."""
     if options.lang not in WORDS:
         raise ConfigError(f"--lang {options.lang}: not a language here; use one of {', '.join(WORDS)}")
-    machine = this_machine(options.gpus, options.jobs, 2)
+    machine = this_machine(options.gpus, options.jobs, AT_ONCE_OF_ALL if options.is_all else AT_ONCE)
     folder, cases = cases_of(options, "gpu" if machine.hardware else "cpu")
     runnable = [case for case in cases if case.incident.needs == "cpu" or machine.hardware]
     acts = unique(runnable)
@@ -63,14 +66,15 @@ def incident_command(options: Options) -> int:
     if options.dry_run:
         say_plan(options, folder, cases, acts, machine, facts[0].vocab_size if facts else 0)
         return 0
-    busy = f"{folder}: process {{holder}} runs these incidents; wait for it, or name another --out"
-    with held_alone(folder / ".lock", busy):
+    held = options.out or Path("incidents")  # with its controls, which several incidents share
+    busy = f"{held}: process {{holder}} runs incidents there; wait for it, or name another --out"
+    with held_alone(held / ".lock", busy):
         report = Progress(acts, options.lang)
         stopped = do_acts(acts, machine, report.ended, report.look)
         if stopped:
             console.say(f"{stopped.name}: {COMMON[options.lang]['again']}")
             return OF_A_SIGNAL + stopped
-        return conclude(options, folder, cases)
+        return conclude(options, folder, cases, has_gpu=machine.hardware is not None)
 
 
 def cases_of(options: Options, place: str) -> tuple[Path, list[Case]]:
@@ -80,6 +84,9 @@ def cases_of(options: Options, place: str) -> tuple[Path, list[Case]]:
         ConfigError: an unknown incident, check or figure, or a run that cannot be.
     """
     overrides = [(".".join(path), value) for path, value in (split(text) for text in options.overrides)]
+    for name, value in overrides:
+        if name in SEEDS:
+            raise ConfigError(f"--set {name}={value}: all runs of an incident have one seed; use --seed {value}")
     if options.data:
         overrides.append(("data.datasets", [{"path": options.data}]))
     tokens = None if options.tokens is None else int(options.tokens)
@@ -140,14 +147,14 @@ def seconds_of(act: Act, vocabulary: int, machine: Machine) -> float | None:
     return run_seconds(act.config, act.config.model.vocab_size or vocabulary, tokens, machine)
 
 
-def conclude(options: Options, folder: Path, cases: Sequence[Case]) -> int:
+def conclude(options: Options, folder: Path, cases: Sequence[Case], *, has_gpu: bool) -> int:
     """Judge, write results, pages and the summary, and say them; returns the exit code."""
     from megatron_recipe.lab.incident_page import PAGES, write_pages
 
     words, failed = WORDS[options.lang], False
     results = []
     for case in cases:
-        result = write_incident_result(case, command_line())
+        result = write_incident_result(case, command_line(), has_gpu=has_gpu)
         write_pages(result, case.folder)
         results.append(result)
         failed |= result["runs"]["control"]["state"] == "failed"

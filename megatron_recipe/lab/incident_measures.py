@@ -55,6 +55,7 @@ NUMBERS = (
     "activation_rms_last.late",
     "attention_logit_max.late",
     "tokens_per_second.median",
+    "seconds.last",
 )
 """What is told of every run of an incident, whatever its criterion asks for."""
 

@@ -162,7 +162,7 @@ def _recovery(result: Values, words: Dictionary) -> list[Block]:
     remedy, run = result["remedy"], result["runs"]["remedy"]
     if run["state"] == "not run":
         return []
-    said = []
+    said = [words["remedy.same"]] if run["folder"] == result["runs"]["control"]["folder"] else []
     ratio = remedy["loss_over_control"]
     if not remedy["recovers"]:
         said.append(words["remedy.not expected"])

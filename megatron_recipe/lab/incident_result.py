@@ -21,15 +21,18 @@ FORMAT = 1
 Values = dict[str, Any]
 
 
-def write_incident_result(case: Case, command: str) -> Values:
+def write_incident_result(case: Case, command: str, *, has_gpu: bool = False) -> Values:
     """Read the run folders, judge, and write incident.json; returns what it holds.
 
     Args:
         command: that made it.
+        has_gpu: the machine has one that can be used.
     """
     path = case.folder / RESULT
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     result = result_of(case, command, earlier.get("started"))
+    if result["verdict"] == "not run" and case.incident.needs == "gpu" and not has_gpu:
+        result["verdict"] = "needs a gpu"
     write_json(path, result)
     return result
 

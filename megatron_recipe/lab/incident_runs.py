@@ -56,7 +56,8 @@ def do_acts(
     ended: Callable[[Act, Outcome, float], None],
     look: Callable[[Sequence[Act]], None],
 ) -> signal.Signals | None:
-    """Do what is not done. Controls come first: what others are held against, or begin from, is then there.
+    """Do what is not done. Controls come first: what others are held against, or begin from, is then there, and an
+    incident whose control failed is not run.
 
     Args:
         ended: called after each run, with how it ended and its process's seconds.
@@ -69,10 +70,11 @@ def do_acts(
     if not todo:
         return None
     start = starter(machine, todo)
-    for group in ([act for act in todo if act.role == "control"], [act for act in todo if act.role != "control"]):
-        if stopped := run_all(group, start, machine.at_once, ended, look):
-            return stopped
-    return None
+    controls = [act for act in todo if act.role == "control"]
+    if stopped := run_all(controls, start, machine.at_once, ended, look):
+        return stopped
+    others = [act for act in todo if act.role != "control" and outcome_of(act.control).state == "finished"]
+    return run_all(others, start, machine.at_once, ended, look)
 
 
 def starter(machine: Machine, acts: Sequence[Act]) -> Starter:

@@ -81,6 +81,7 @@ def test_a_folded_line_of_chinese_has_no_blank(tmp_path: Path) -> None:
         ({"criterion": [{"measure": "failed"}]}, "either checks, or a measure"),
         ({"criterion": [{"measure": "failed", "above": 0, "below": 1}]}, "either checks, or a measure"),
         ({"colour": "red"}, "colour is not known"),
+        ({"name": "../elsewhere"}, "name='../elsewhere'"),
     ],
 )
 def test_mistakes_in_a_file(tmp_path: Path, changed: dict[str, Any], said: str) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from incident_folders import made_case
 
+from megatron_recipe.config import Config
 from megatron_recipe.errors import ConfigError
+from megatron_recipe.lab import incident_runs
 from megatron_recipe.lab.incident import read_incident
 from megatron_recipe.lab.incident_command import Options, cases_of, incident_command
 from megatron_recipe.lab.incident_plan import ROLES, control_name, unique, with_values
 from megatron_recipe.lab.incident_process import note_changes
-from megatron_recipe.lab.incident_runs import check_acts
+from megatron_recipe.lab.incident_runs import check_acts, do_acts
 from megatron_recipe.lab.machine import Machine
 from megatron_recipe.lab.plan import flat
 from megatron_recipe.recipes import load_config
@@ -102,6 +104,7 @@ def test_a_dry_run_says_what_would_be_done(dataset: Path, tmp_path: Path, capsys
         ({"overrides": ("model.bla=1",)}, "model.bla is not known"),
         ({"overrides": ("train.steps=5",)}, "use --tokens"),
         ({"overrides": ("nothing",)}, "section.field=value"),
+        ({"overrides": ("train.seed=5",)}, "use --seed 5"),
     ],
 )
 def test_wrong_input_is_one_message(dataset: Path, tmp_path: Path, options: dict[str, object], said: str) -> None:
@@ -115,3 +118,25 @@ def test_wrong_input_is_one_message(dataset: Path, tmp_path: Path, options: dict
 def test_values_of_the_files_that_a_change_made() -> None:
     config = with_values(load_config("gpt_tiny_cpu"), {"data.datasets": [{"path": "copy"}], "train.init_from": "run"})
     assert (config.data.datasets[0].path, config.train.init_from) == ("copy", "run")
+
+
+def test_an_incident_whose_control_failed_is_not_run(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = made_case("lr-x10", dataset, tmp_path)
+    begun = []
+
+    class Failing:
+        def poll(self) -> int:
+            return 1
+
+        def send_signal(self, sig: int) -> None:
+            raise AssertionError(sig)
+
+    def start(config: Config, folder: Path, slot: int) -> Failing:
+        begun.append(folder.name)
+        return Failing()
+
+    monkeypatch.setattr(incident_runs, "starter", lambda machine, acts: start)
+    assert do_acts(unique([case]), CPU, lambda *how: None, lambda running: None) is None
+    assert begun == ["control"]

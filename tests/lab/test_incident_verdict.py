@@ -114,6 +114,13 @@ def test_the_result_is_read_from_the_folders(dataset: Path, tmp_path: Path) -> N
     assert result["runs"]["control"]["folder"] == "../controls/control"
 
 
+def test_what_needs_a_gpu_says_so_where_there_is_none(dataset: Path, tmp_path: Path) -> None:
+    gpu = read_incident("lr-x10").model_copy(update={"needs": "gpu"})
+    case = made_case(gpu, dataset, tmp_path)
+    assert write_incident_result(case, "command")["verdict"] == "needs a gpu"
+    assert write_incident_result(case, "command", has_gpu=True)["verdict"] == "not run"
+
+
 def test_a_failed_control_measures_nothing(dataset: Path, tmp_path: Path) -> None:
     case = made_case("lr-x10", dataset, tmp_path)
     write_run(case.acts["control"].folder, case, "control", last="failed")
