@@ -1,7 +1,7 @@
-"""Make the pictures of the pages from a run. Run: python -m docs.generator.pictures runs/demo
+"""Make the pictures of the pages from a run. Run: python -m docs.generator.pictures runs/demo [REFERENCE]
 
 The head of the run's report (photographed by headless Chromium) and a frame of `watch` (drawn by rich), in both
-languages, to docs/images/.
+languages, to docs/images/. With the name of a reference curve only the frame, with its band.
 """
 
 import html
@@ -44,20 +44,22 @@ def photograph(page: Path, picture: Path, profile: Path, width: int, height: int
         image.convert("RGB").quantize(COLOURS).save(picture, optimize=True)
 
 
-def draw_frame(run: Path, picture: Path, language: str) -> None:
+def draw_frame(run: Path, picture: Path, language: str, reference: str | None = None) -> None:
     """Save a frame of `watch` as an SVG that needs no font from elsewhere."""
     from rich.console import Console
     from rich.terminal_theme import MONOKAI
 
+    from megatron_recipe.references.standing import standing_in
     from megatron_recipe.watch.frame import frame
     from megatron_recipe.watch.run_view import RunView
     from megatron_recipe.watch.words import Words
 
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, highlight=False)
-    view = RunView(run)
+    view = RunView(run, standing_in(reference))
     view.refresh()
     console.print(frame(view, Words(language), COLUMNS, LINES, time.time()))
-    svg = console.export_svg(title=f"megatron-recipe watch runs/{run.name}", theme=MONOKAI)
+    option = f" --reference {reference}" if reference else ""
+    svg = console.export_svg(title=f"megatron-recipe watch runs/{run.name}{option}", theme=MONOKAI)
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     picture.write_text(TEXT.sub(with_its_width, svg), encoding="utf-8")
 
@@ -70,10 +72,14 @@ def with_its_width(match: re.Match[str]) -> str:
     return f'{match[1]}textLength="{width:g}"{match[2]}{match[3]}</text>'
 
 
-def main(run: Path) -> None:
-    """Make all pictures of a run."""
+def main(run: Path, reference: str | None = None) -> None:
+    """Make all pictures of a run, or that of its place in the band of a reference."""
     from megatron_recipe.report import report_command
 
+    if reference:
+        for language in LANGUAGES:
+            draw_frame(run, IMAGES / f"watch_reference_{language}.svg", language, reference)
+        return
     with tempfile.TemporaryDirectory() as work:
         for language in LANGUAGES:
             page = Path(work) / f"{language}.html"
@@ -83,4 +89,4 @@ def main(run: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:3])

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from doc_pages import ROOT
 
-from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
 from megatron_recipe.errors import RecipeError
 from megatron_recipe.recipes import load_config, write_config
@@ -169,11 +168,11 @@ def bf16_on_cpu(scene: Scene) -> str:
 
 
 def on_card(recipe: str, card: str, *overrides: str) -> str:
-    from megatron_recipe.plan.hardware import find_hardware
+    from megatron_recipe.plan.hardware import profile
     from megatron_recipe.plan.resolve import resolve
 
     with refused() as caught:
-        resolve(load_config(recipe, overrides), 32_000, find_hardware(card), 1, recipe)
+        resolve(load_config(recipe, overrides), 32_000, profile(card), 1, recipe)
     return caught.message
 
 
@@ -207,22 +206,22 @@ def download_cut(scene: Scene) -> str:
 
 @says("gated")
 def gated(scene: Scene) -> str:
-    from data_prep.download.huggingface import HUB, refusal
+    from data_prep.download.huggingface import refusal
 
     request = SimpleNamespace(headers={})
     answer = SimpleNamespace(headers={"x-error-code": "GatedRepo"}, status_code=401, request=request)
-    return str(refusal(answer, HUB, "bigcode/the-stack-dedup", "", "main"))
+    return str(refusal(answer, "https://huggingface.co", "bigcode/the-stack-dedup", "", "main"))
 
 
 @says("not-utf8")
 def not_utf8(scene: Scene) -> str:
     from data_prep.recipe import Source
-    from data_prep.sources.local import find_files, read_file
+    from data_prep.sources.local import LocalText, find_files
 
     Path("news.jsonl").write_bytes(json.dumps({"text": "新闻"}, ensure_ascii=False).encode("gb18030") + b"\n")
+    files = find_files((Source(path=Path("news.jsonl")),))
     with refused() as caught:
-        for file in find_files([Source(path=Path("news.jsonl"))]):
-            list(read_file(file))
+        list(LocalText(files).run())
     return caught.message
 
 
@@ -520,7 +519,7 @@ def budget_form(scene: Scene) -> str:
     from megatron_recipe.budget import parse_budget
 
     with refused() as caught:
-        parse_budget("3000 yuan")
+        parse_budget("3000")
     return caught.message
 
 
@@ -551,17 +550,18 @@ def no_lm_eval(scene: Scene) -> str:
 
     scene.patch.setattr(harness, "find_spec", lambda package: None)
     with refused() as caught:
-        harness.Harness(SimpleNamespace(), harness.Settings())  # type: ignore[arg-type]
+        harness.Harness(SimpleNamespace(), harness.Settings(Path("evalsets")))  # type: ignore[arg-type]
     return caught.message
 
 
 @says("no-questions")
 def no_questions(scene: Scene) -> str:
     from eval.local_data import LocalData
-    from eval.suites import BENCHMARKS
+    from eval.suites import benchmarks
 
-    benchmark = next(one for one in BENCHMARKS.values() if one.name == "hellaswag")
-    return str(LocalData(benchmark, Path("evalsets")).missing("no questions"))
+    with refused() as caught:
+        LocalData(benchmarks()["hellaswag"], Path("evalsets"))
+    return caught.message
 
 
 @says("no-rclone-remote")
