@@ -1,4 +1,4 @@
-"""The tables of `benchmarks.incidents`: on the console, and as pages in English and Chinese."""
+"""The tables of `benchmarks.incidents`: on the console, and as a section of docs/diagnose.md and its Chinese twin."""
 
 import os
 import platform
@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-RECOVERED = 1.03
+PAGES = {"en": "diagnose.md", "zh": "diagnose.zh-CN.md"}
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 LOOKED_AT = "1, 2"
 """Seeds whose runs were looked at while limits and incidents were being set; none of them is reported."""
 Controls = Mapping[str, tuple[list[str], list[str]]]
@@ -79,11 +80,6 @@ def _ratio(row: Row) -> str:
 
 WORDS = {
     "en": {
-        "title": "# Incidents, measured",
-        "what": (
-            "How often [`diagnose`](diagnose.md) names the planted cause before all else, and how often it alarms "
-            "where nothing is wrong. Written by the command below; edit nothing here."
-        ),
         "where": "{command}, {date}, {hardware}. Seeds {seeds} for the incidents, {controls} for the controls. Seeds "
         "{looked} were looked at while the limits were set, and are not in these figures.",
         "model": "The model has two layers of width 64 and reads 204,800 tokens. It is smaller than the lab's own, so "
@@ -98,11 +94,6 @@ WORDS = {
         "was tried on. Below 1 is better than the control, as with weights that were trained before.",
     },
     "zh": {
-        "title": "# 事故实测",
-        "what": (
-            "[`diagnose`](diagnose.zh-CN.md) 有多少次把埋下的原因排在最前，又有多少次在一切正常时误报。"
-            "由下面的命令写出，请勿手改。"
-        ),
         "where": "{command}，{date}，{hardware}。事故用种子 {seeds}，对照用种子 {controls}。"
         "设定界限时看过种子 {looked}，它们不在这些数字里。",
         "model": "模型为两层、宽 64，读 204,800 个 token，比实验室自己的更小，好让所有种子在两个核上一小时内跑完。",
@@ -118,10 +109,10 @@ WORDS = {
 }
 
 
-def page(
+def section(
     rows: Sequence[Row], controls: Controls, lang: str, command: str, seeds: Sequence[int], healthy: Sequence[int]
 ) -> str:
-    """The Markdown page in one language."""
+    """Markdown in one language."""
     words, place = WORDS[lang], ("en", "zh").index(lang)
     runs, hits = sum(row.runs for row in rows), sum(row.hits for row in rows)
     alarms = sum(bool(wrong) for wrong, _ in controls.values())
@@ -134,7 +125,7 @@ def page(
         "controls": ", ".join(map(str, healthy)),
         "looked": LOOKED_AT,
     }
-    lines = [words["title"], "", words["what"], "", words["where"].format(**facts), "", words["model"], ""]
+    lines = [words["where"].format(**facts), "", words["model"], ""]
     counts = {"hits": hits, "runs": runs, "incidents": len(rows), "alarms": alarms, "count": len(controls)}
     lines += [words["hits"].format(**counts), "", words["head"], "|---|---|---|---|---|---|"]
     for row in rows:
@@ -145,7 +136,15 @@ def page(
             f"{sum(row.seen.values())} / {row.runs} | {len(row.seen_in_controls)} / {row.controls} | {_ratio(row)} |"
         )
     attention = words["attention"].format(text="; ".join(odd) or words["none"])
-    return "\n".join([*lines, "", attention, "", words["remedies"], ""])
+    return "\n".join([*lines, "", attention, "", words["remedies"]])
+
+
+def with_section(text: str, body: str) -> str:
+    """A page with `body` between its marks, which have to be there."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    assert after, f"the page lacks the marks {BEGIN} and {END}"
+    return f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"
 
 
 def hardware() -> str:

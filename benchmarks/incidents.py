@@ -14,7 +14,7 @@ same command goes on after a stop. Then, from the run folders alone:
 - the remedy, on the first `--remedies` seeds, has to end within 3 % of its control's loss.
 
 Prints a table, and last ``incidents= runs= hits= false_alarms= controls=``. Exit code 1 where less than 90 % are hits,
-a control alarms or satisfies a criterion. `--write` puts the tables into incidents_measured.md and its Chinese twin.
+a control alarms or satisfies a criterion. `--write` puts the tables into diagnose.md and its Chinese twin.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.incident_tables import Row, last_line, page, text_table
+from benchmarks.incident_tables import PAGES, Row, last_line, section, text_table, with_section
 from megatron_recipe.files import atomic_file
 from megatron_recipe.lab.incident import incident_names, read_incident
 from megatron_recipe.lab.incident_plan import Act, Asked, Case, Role, make_case, unique
@@ -56,7 +56,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("work/incidents"))
     parser.add_argument("--judge-only", action="store_true", help="train nothing, judge what is there")
-    parser.add_argument("--write", type=Path, help="folder of the two pages")
+    parser.add_argument("--write", type=Path, help="folder of diagnose.md and diagnose.zh-CN.md")
     asked = parser.parse_args()
     cases = all_cases(asked)
     if not asked.judge_only and train(wanted(cases, asked), asked.jobs):
@@ -65,9 +65,11 @@ def main() -> int:
     print(text_table(rows, controls))
     if asked.write:
         command = "python -m benchmarks.incidents " + shlex.join(sys.argv[1:])
-        for name, lang in (("incidents_measured.md", "en"), ("incidents_measured.zh-CN.md", "zh")):
+        for lang, name in PAGES.items():
+            text = (asked.write / name).read_text(encoding="utf-8")
+            body = section(rows, controls, lang, command, asked.seeds, asked.controls)
             with atomic_file(asked.write / name) as file:
-                file.write(page(rows, controls, lang, command, asked.seeds, asked.controls))
+                file.write(with_section(text, body))
     print(last_line(rows, controls))
     runs, hits = sum(row.runs for row in rows), sum(row.hits for row in rows)
     quiet = not any(wrong for wrong, _ in controls.values()) and not any(row.seen_in_controls for row in rows)

@@ -169,10 +169,10 @@ def _markers(folder: Path) -> dict[int, Record]:
 
 
 def _manifests(config: Record, folder: Path) -> list[Record]:
-    """A relative path is meant from the folder that holds runs/; the command may be given elsewhere."""
+    """A relative path is meant from where the run was started, a folder above it; the command may be given elsewhere."""
     entries = (config.get("data") or {}).get("datasets") or []
     paths = [str(entry["path"]) for entry in entries if isinstance(entry, dict) and "path" in entry]
-    bases = (Path(), folder.absolute().parent.parent)
+    bases = (Path(), *folder.absolute().parents)
     found = [next(filter(None, (_json(base / path / "manifest.json") for base in bases)), {}) for path in paths]
     return [manifest for manifest in found if manifest]
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from made_metrics import EVERY, SPOILED, STEPS, healthy, write
+from made_metrics import EVERY, SPOILED, STEPS, WORDS, healthy, write
 
 from megatron_recipe.diagnose import diagnose_command
 from megatron_recipe.diagnose.criteria import CRITERIA, Result, judge
@@ -196,6 +196,14 @@ def test_the_latest_pass_counts() -> None:
     passes = [("train", 10), ("validation", 10), ("train", 20), ("train", 30), ("train", 20), ("train", 20)]
     records = [{"kind": kind, "step": step, "place": place} for place, (kind, step) in enumerate(passes)]
     assert [record["place"] for record in latest(records)] == [0, 1, 5]
+
+
+def test_the_datasets_of_a_run_are_found_from_elsewhere(tmp_path: Path) -> None:
+    folder = write(healthy(), tmp_path)
+    deeper = tmp_path / "incidents/lr-x10/incident"
+    deeper.parent.mkdir(parents=True)
+    folder.rename(deeper)
+    assert Signals(read_facts(deeper)).vocabulary == WORDS
 
 
 def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:
