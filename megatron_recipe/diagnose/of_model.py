@@ -19,7 +19,7 @@ UNUSED_ROWS = 256
 ATTENTION_WATCHED, ATTENTION_LIMIT = 75.0, 100.0
 LOGIT_WATCHED, LOGIT_LIMIT = 50.0, 100.0
 ACTIVATION_WATCHED, ACTIVATION_LIMIT = 300.0, 1000.0
-ZERO_WATCHED, ZERO_LIMIT = 0.1, 0.5
+ZERO_WATCHED, ZERO_LIMIT = 0.05, 0.25
 DECAY_SEEN, DECAY_SHARE = 0.2, 0.6
 SCALE_FLOOR, SCALE_FALL = 1.0, 64.0
 
@@ -188,7 +188,7 @@ MODEL = (
     Criterion("loss_scale", "model", 84, loss_scale),
     Criterion("attention_logits", "model", 70, attention_logits),
     Criterion("norms_decayed", "model", 64, norms_decayed),
-    Criterion("zero_gradients", "model", 62, zero_gradients),
+    Criterion("zero_gradients", "model", 79, zero_gradients),
     Criterion("activations", "model", 49, activations),
     Criterion("output_logits", "model", 41, output_logits),
 )

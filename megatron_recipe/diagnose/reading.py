@@ -169,7 +169,7 @@ def _markers(folder: Path) -> dict[int, Record]:
 
 
 def _manifests(config: Record, folder: Path) -> list[Record]:
-    """A relative path is meant from where the run was started, a folder above it; the command may be given elsewhere."""
+    """A relative path is meant from where the run was started, above it; the command may be given elsewhere."""
     entries = (config.get("data") or {}).get("datasets") or []
     paths = [str(entry["path"]) for entry in entries if isinstance(entry, dict) and "path" in entry]
     bases = (Path(), *folder.absolute().parents)
