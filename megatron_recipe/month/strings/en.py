@@ -8,33 +8,28 @@ EVIDENCE = {
     "tensorboard": "{files} event files, the newest {kb:,.0f} kB",
     "wandb": "run {id}, {offline} parts kept offline",
     "gpu_readings": "median utilisation {utilisation:.0f} %, {watts:.0f} W, at most {celsius:.0f} °C and "
-    "{memory:.1f} GB "
-    "({records} records)",
+    "{memory:.1f} GB ({records} records)",
     "download": "{dataset} {subset}: {files} files, {mb:,.1f} MB, {tokens:,.1f}M tokens; {downloads} downloads",
     "statistics": "{documents:,.0f} documents, {mb:,.1f} MB, {characters:,.0f} characters each on average",
     "languages": "{languages} languages; by documents / bytes: {mix}",
     "lengths": "characters a document: 5 % below {p5:,.0f}, half below {p50:,.0f}, 5 % above {p95:,.0f}; {bars} bars",
     "before_after": "{before:,.0f} → {after:,.0f} documents, {mb_before:,.1f} → {mb_after:,.1f} MB; {holds} of "
-    "{checks} "
-    "sums add up",
+    "{checks} sums add up",
     "dataset": "{kept:,} of {read:,} documents kept, {tokens:,.2f}M training tokens, vocabulary {vocabulary:,}, "
     "{bytes_per_token:.2f} bytes a token",
     "duplicates_exact": "{removed:,} exact duplicates removed of {read:,} documents ({share:.2%})",
     "duplicates_near": "{removed:,} near duplicates removed of {read:,} documents ({share:.2%}), Jaccard "
-    "{threshold} and "
-    "above",
+    "{threshold} and above",
     "methods": "recall of planted copies: exact {exact_recall:.1%}, MinHash {minhash_recall:.1%}, SimHash "
     "{simhash_recall:.1%}; precision {exact_precision:.1%}, {minhash_precision:.1%}, {simhash_precision:.1%}",
     "tokenizers": "{tokenizers} compared, {lossy} lose text; cheapest: {best} with {bytes_per_token:.2f} bytes a "
-    "token "
-    "({by_source}), {gflop_per_byte:.2f} against {worst_gflop:.2f} · 10⁹ FLOP a byte",
+    "token ({by_source}), {gflop_per_byte:.2f} against {worst_gflop:.2f} · 10⁹ FLOP a byte",
     "page": "the page, {kb:,.0f} kB",
     "run_ended": "{parameters:,.2f}M parameters on {device}: {steps:,} steps, {tokens:,.2f}M tokens, training loss "
     "{first:.2f} → {last:.2f}, held-out {held_out:.3f}, {hours:.2f} h",
     "first_steps": "first {steps:,} steps: loss {first:.2f} → {last:.2f} in {minutes:.1f} min, {accidents} accidents",
     "resumed": "{run} was {why} and went on at step {step:,}: loss {before:.3f} (step {before_step:,}) before, "
-    "{after:.3f} "
-    "(step {after_step:,}) after",
+    "{after:.3f} (step {after_step:,}) after",
     "checkpoints": "{count} whole checkpoints (steps {steps}); {saves} saves, {seconds:.2f} s each",
     "logs": "{metrics:,} records with {fields} fields, {events:,} events, {boards} TensorBoard files",
     "diagnosis": "{times} diagnoses, {healthy} healthy; at step {step:,}: {wrong} wrong, {attention} to look at, of "
@@ -42,8 +37,7 @@ EVIDENCE = {
     "speed": "{tokens_per_second:,.0f} tokens/s on {world_size} × {device}, MFU {mfu:.1%} full, {mfu_causal:.1%} "
     "causal",
     "speed_without_mfu": "{tokens_per_second:,.0f} tokens/s on {device}, slowest {slowest:,.0f}; MFU not measured: "
-    "this "
-    "device's peak is not in the table",
+    "this device's peak is not in the table",
     "spike": "{quantity} jumped at step {step:,} to {value:.2f} from a median of {median:.2f} ({deviations:.0f} "
     "deviations); {jumps} jumps in all",
     "spike_skipped": "{quantity} jumped at step {step:,} to {value:.2f} from a median of {median:.2f} "
@@ -58,17 +52,14 @@ EVIDENCE = {
     "bill": "{hours:.2f} h in {starts} starts, {currency} {money:,.2f}, {per_billion:,.2f} for a billion tokens",
     "bill_without_price": "{hours:.2f} h in {starts} starts; no price was given (--price)",
     "exported": "step {step:,}, {mb:,.1f} MB: logits differ by {difference:.1e} at most over {tokens:,} tokens, "
-    "same top "
-    "token on {agreement:.1%}",
+    "same top token on {agreement:.1%}",
     "perplexity": "{name}: loss {loss:.3f} ({low:.3f} to {high:.3f}), unigram {unigram:.3f}, perplexity "
-    "{perplexity:.1f}, "
-    "{bits_per_byte:.3f} bits per byte on {tokens:,.2f}M tokens",
+    "{perplexity:.1f}, {bits_per_byte:.3f} bits per byte on {tokens:,.2f}M tokens",
     "samples": "{samples} continuations of {prompts} prompts, up to {longest:,} characters",
     "benchmark": "{name}: {score:.1%} ± {error:.1%}, chance {chance:.0%}, {questions:,} of {of:,} questions: {verdict}",
     "comparison": "{settings} settings, {runs} runs on {seeds} seeds of {tokens:,.2f}M tokens; {conclusion}",
     "incident": "{name}: {verdict}; held-out loss {incident:.3f}, control {control:.3f}, remedy {remedy:.3f} "
-    "({recovered}); "
-    "diagnose says: {check}",
+    "({recovered}); diagnose says: {check}",
     "incident_records": "{records} records: {names}",
     "incident_summary": "the summary of {incidents} incidents, {seen} of them seen",
     "retrospective": "{written} of {places} places hold your words, {characters:,} characters",
@@ -119,6 +110,7 @@ VALUES = {
     "not seen": "not seen at this scale",
     "recovered": "recovered",
     "not_recovered": "not recovered",
+    "cpu": "CPU",
     "killed": "killed",
     "failed": "stopped by an error",
     "stop": "stopped",

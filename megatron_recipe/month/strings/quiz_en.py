@@ -4,17 +4,14 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "spike": (
         "At step {step:,} {quantity} of your run jumped. Why, how do you know, what did you do?",
         "I know it from events.jsonl: {value:.2f} against a median of {median:.2f}, {deviations:.0f} robust "
-        "deviations away, "
-        "and {jumps} jumps in all.",
+        "deviations away, and {jumps} jumps in all.",
         "What follows from one jump alone is little: I look whether the loss comes back in the next records, and "
-        "which "
-        "documents were read (megatron-recipe data who RUN --step {step}).",
+        "which documents were read (megatron-recipe data who RUN --step {step}).",
     ),
     "spike_skipped": (
         "At step {step:,} {quantity} of your run jumped. Why, how do you know, what did you do?",
         "I know it from events.jsonl: {value:.2f} against a median of {median:.2f}, {deviations:.0f} robust "
-        "deviations away; "
-        "{jumps} jumps in all.",
+        "deviations away; {jumps} jumps in all.",
         "The update of that step was left out, and the loss was {after:.2f} at step {after_step:,}: one batch, not a "
         "divergence; a learning rate that is too high would have come back at once.",
         "Which documents it was, megatron-recipe data who RUN --step {step} shows; only that would prove the cause.",
@@ -31,17 +28,14 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "speed": (
         "How fast was your training, and how do you know that it was not slow?",
         "{tokens_per_second:,.0f} tokens/s on {world_size} × {device} with {parameters:,.1f}M parameters (median "
-        "of the "
-        "records).",
+        "of the records).",
         "MFU {mfu:.1%} with full attention, {mfu_causal:.1%} with the causal half that is computed: useful "
-        "operations over "
-        "the card's peak. 40 to 60 % is usual for this size; tokens/s alone compares nothing.",
+        "operations over the card's peak. 40 to 60 % is usual for this size; tokens/s alone compares nothing.",
     ),
     "speed_without_mfu": (
         "How fast was your training, and why do you give no MFU?",
         "{tokens_per_second:,.0f} tokens/s on {device} with {parameters:,.2f}M parameters (median); the slowest "
-        "record had "
-        "{slowest:,.0f}.",
+        "record had {slowest:,.0f}.",
         "MFU is a share of the device's peak, and for this device none is in the table: no number is better than an "
         "invented one.",
     ),
@@ -49,8 +43,7 @@ QUIZ: dict[str, tuple[str, ...]] = {
         "Your run was interrupted. How do you know that nothing was lost?",
         "{run} was {why} and went on at step {step:,} (events.jsonl).",
         "Before: loss {before:.3f} at step {before_step:,}; after: {after:.3f} at step {after_step:,}. The curve "
-        "has no "
-        "step in it, since weights, optimizer, schedule and the position in the data were all saved.",
+        "has no step in it, since weights, optimizer, schedule and the position in the data were all saved.",
     ),
     "checkpoints": (
         "How many checkpoints do you keep, and what does saving cost?",
@@ -67,14 +60,12 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "bill": (
         "What did the run cost, and what would you pay for a billion tokens?",
         "{currency} {money:,.2f} for {hours:.2f} hours in {starts} starts (spending.json): {per_billion:,.2f} for "
-        "a billion "
-        "tokens. Hours in which the machine stood idle are not in it.",
+        "a billion tokens. Hours in which the machine stood idle are not in it.",
     ),
     "perplexity": (
         "Your held-out loss is {loss:.3f}. Is that good?",
         "Alone it says nothing: it depends on the tokenizer. Counting words without context (unigram) gives "
-        "{unigram:.3f} on "
-        "the same text, so context is worth the difference.",
+        "{unigram:.3f} on the same text, so context is worth the difference.",
         "The interval is {low:.3f} to {high:.3f} on {tokens:,.2f}M tokens; perplexity {perplexity:.1f} is its "
         "exponent.",
         "{bits_per_byte:.3f} bits per byte is what I would compare with a model that has another tokenizer.",
@@ -124,8 +115,7 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "incident": (
         "{title}: what happens, how do you recognise it, what do you do?",
         "In my trial ({name}): {verdict}; held-out loss {incident:.3f} against {control:.3f} of the healthy "
-        "control. The first "
-        "figure of the criterion: {evidence}.",
+        "control. The first figure of the criterion: {evidence}.",
         "Why: {cause}",
         "Remedy: {remedy_text} Its run ended at {remedy:.3f}: {recovered}.",
     ),
@@ -137,16 +127,14 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "diagnosis": (
         "How did you watch the run day by day?",
         "{times} times with megatron-recipe diagnose, {healthy} of them healthy; at step {step:,} {wrong} of "
-        "{checks} checks "
-        "were wrong and {attention} asked for a look.",
+        "{checks} checks were wrong and {attention} asked for a look.",
     ),
 }
 PAGE = {
     "kind": "Quiz on your own numbers",
     "title": "The month in questions",
     "lede": "Each question is made of something that was found in your folder. Answer aloud before you read on: "
-    "every figure "
-    "of an answer stands in the file under it.",
+    "every figure of an answer stands in the file under it, or follows from figures there.",
     "place": "How would you say it?",
     "origin": "From {file}: {evidence}",
     "footer": "megatron-recipe {version}, {time}. Written again by megatron-recipe today --quiz; your words stay.",

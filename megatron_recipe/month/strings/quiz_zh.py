@@ -26,8 +26,7 @@ QUIZ: dict[str, tuple[str, ...]] = {
         "训练有多快？你怎么知道它不算慢？",
         "{world_size} × {device}，{parameters:,.1f}M 参数：{tokens_per_second:,.0f} 词元/秒（各记录的中位数）。",
         "MFU 按完整注意力 {mfu:.1%}，按实际计算的因果一半 {mfu_causal:.1%}：有效运算量除以显卡峰值。此规模通常为 "
-        "40%–60%；"
-        "只说词元/秒无从比较。",
+        "40%–60%；只说词元/秒无从比较。",
     ),
     "speed_without_mfu": (
         "训练有多快？为什么不给出 MFU？",
@@ -66,8 +65,7 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "dataset": (
         "你的数据集是什么？丢掉了什么？",
         "读入 {read:,} 个文档，保留 {kept:,} 个；训练词元 {tokens:,.2f}M，每个 {bytes_per_token:.2f} 字节，词表 "
-        "{vocabulary:,}。"
-        "每种原因都在 manifest.json 里计数，合计对得上。",
+        "{vocabulary:,}。每种原因都在 manifest.json 里计数，合计对得上。",
     ),
     "duplicates_near": (
         "你怎么找近似重复？有多少？",
@@ -77,16 +75,14 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "methods": (
         "为什么用 MinHash，而不是 SimHash 或普通哈希？",
         "在植入的副本上：召回率精确哈希 {exact_recall:.1%}，MinHash {minhash_recall:.1%}，SimHash "
-        "{simhash_recall:.1%}；"
-        "精确率 {exact_precision:.1%}、{minhash_precision:.1%}、{simhash_precision:.1%}。",
+        "{simhash_recall:.1%}；精确率 {exact_precision:.1%}、{minhash_precision:.1%}、{simhash_precision:.1%}。",
         "普通哈希看不出改了一个词的副本。SimHash 把文档压成 64 比特，短文本在其中变动很大。",
     ),
     "tokenizers": (
         "你选了哪个分词器？依据哪个数字？",
         "{tokenizers} 个中选 {best}：每词元 {bytes_per_token:.2f} 字节（{by_source}），Rényi 效率 {renyi:.3f}。",
         "按每字节文本的训练运算量排名（{gflop_per_byte:.2f} · 10⁹，最差 {worst_gflop:.2f}），"
-        "因为压缩得更好要用更大的嵌入层来换。"
-        "{lossy} 个会丢失文本，不参与排名。",
+        "因为压缩得更好要用更大的嵌入层来换。{lossy} 个会丢失文本，不参与排名。",
     ),
     "exported": (
         "你怎么知道导出的模型就是训练出来的那个？",
@@ -118,14 +114,13 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "diagnosis": (
         "训练期间你每天怎么看它？",
         "用 megatron-recipe diagnose 看了 {times} 次，{healthy} 次健康；第 {step:,} 步时 {checks} 项检查中 {wrong} "
-        "项异常，"
-        "{attention} 项需留意。",
+        "项异常，{attention} 项需留意。",
     ),
 }
 PAGE = {
     "kind": "用你自己的数字做测验",
     "title": "这个月的面试题",
-    "lede": "每个问题都来自你的目录里找到的东西。先出声回答，再往下看：答案里的每个数字都在下面注明的文件里。",
+    "lede": "每个问题都来自你的目录里找到的东西。先出声回答，再往下看：答案里的每个数字都出自下面注明的文件，或由其中的数字算出。",
     "place": "换成你自己的话怎么说？",
     "origin": "出自 {file}：{evidence}",
     "footer": "megatron-recipe {version}，{time}。由 megatron-recipe today --quiz 重写；你写的话会保留。",

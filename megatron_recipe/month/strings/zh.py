@@ -25,8 +25,7 @@ EVIDENCE = {
     "（{by_source}），每字节 {gflop_per_byte:.2f}，最贵的 {worst_gflop:.2f}（10⁹ 次运算）",
     "page": "报告页，{kb:,.0f} kB",
     "run_ended": "{parameters:,.2f}M 参数，{device}：{steps:,} 步，{tokens:,.2f}M 词元，训练损失 {first:.2f} → "
-    "{last:.2f}，"
-    "验证损失 {held_out:.3f}，{hours:.2f} 小时",
+    "{last:.2f}，验证损失 {held_out:.3f}，{hours:.2f} 小时",
     "first_steps": "前 {steps:,} 步：损失 {first:.2f} → {last:.2f}，用时 {minutes:.1f} 分钟，事故 {accidents} 次",
     "resumed": "{run} {why}，从第 {step:,} 步继续：之前损失 {before:.3f}（第 {before_step:,} 步），之后 {after:.3f}"
     "（第 {after_step:,} 步）",
@@ -45,15 +44,13 @@ EVIDENCE = {
     "spike_rolled_back": "第 {step:,} 步{quantity}从中位数 {median:.2f} 跳到 {value:.2f}（{deviations:.0f} 倍偏差）；"
     "退回第 {to_step:,} 步，略过 {skipped:,} 个样本，第 {after_step:,} 步损失 {after:.2f}；共 {jumps} 次跳变",
     "feeding": "{parameters:,.2f}M 参数用了 {tokens:,.2f}M 词元：每参数 {ratio:.2f} 个（{verdict} 20，即 "
-    "{wanted:,.1f}M），"
-    "损失 {loss:.2f}",
+    "{wanted:,.1f}M），损失 {loss:.2f}",
     "bill": "{hours:.2f} 小时，启动 {starts} 次，{money:,.2f} {currency}，每十亿词元 {per_billion:,.2f}",
     "bill_without_price": "{hours:.2f} 小时，启动 {starts} 次；未给价格（--price）",
     "exported": "第 {step:,} 步，{mb:,.1f} MB：{tokens:,} 个词元上 logits 最大差 {difference:.1e}，{agreement:.1%} "
     "的最高概率词元相同",
     "perplexity": "{name}：损失 {loss:.3f}（{low:.3f} 到 {high:.3f}），unigram {unigram:.3f}，困惑度 "
-    "{perplexity:.1f}，"
-    "每字节 {bits_per_byte:.3f} 比特，{tokens:,.2f}M 词元",
+    "{perplexity:.1f}，每字节 {bits_per_byte:.3f} 比特，{tokens:,.2f}M 词元",
     "samples": "{prompts} 个提示的 {samples} 段续写，最长 {longest:,} 字符",
     "benchmark": "{name}：{score:.1%} ± {error:.1%}，随机 {chance:.0%}，{of:,} 题中的 {questions:,} 题：{verdict}",
     "comparison": "{settings} 种设置，{seeds} 个种子共 {runs} 次训练，每次 {tokens:,.2f}M 词元；{conclusion}",
@@ -109,6 +106,7 @@ VALUES = {
     "not seen": "在此规模未看到",
     "recovered": "已恢复",
     "not_recovered": "未恢复",
+    "cpu": "CPU",
     "killed": "被杀掉",
     "failed": "因错误停止",
     "stop": "停止",
