@@ -120,7 +120,8 @@ QUIZ: dict[str, tuple[str, ...]] = {
 PAGE = {
     "kind": "用你自己的数字做测验",
     "title": "这个月的面试题",
-    "lede": "每个问题都来自你的目录里找到的东西。先出声回答，再往下看：答案里的每个数字都出自下面注明的文件，或由其中的数字算出。",
+    "lede": "每个问题都来自你的目录里找到的东西。先出声回答，再往下看：答案里的每个数字都出自下面注明的文件，"
+    "或由其中的数字算出。",
     "place": "换成你自己的话怎么说？",
     "origin": "出自 {file}：{evidence}",
     "footer": "megatron-recipe {version}，{time}。由 megatron-recipe today --quiz 重写；你写的话会保留。",
