@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import faq_of_runs  # noqa: F401  each registers its messages
+import faq_of_settings  # noqa: F401
+import faq_of_setup  # noqa: F401
 import pytest
 from doc_pages import DOCS, text_of
-from faq_messages import SAID, Scene
+from faq_scene import SAID, Scene
 
 QUOTE = re.compile(r"<!-- said: (\S+) -->\n```text\n(.*?)```", re.DOTALL)
 PAGES = {"en": DOCS / "faq.md", "zh": DOCS / "faq.zh-CN.md"}
