@@ -4,7 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from made_metrics import SPOILED, healthy, write
+from made_metrics import healthy, write
+from spoiled_metrics import SPOILED
 
 from megatron_recipe.diagnose.criteria import CRITERIA, judge
 from megatron_recipe.diagnose.criterion import GROUPS, STATES
