@@ -22,7 +22,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 from benchmarks.month_figures import strange_figures
@@ -56,7 +58,7 @@ SMALLER = {
     "eval generate": " --max-new-tokens 24",
     "eval run": " --limit 40",
     "task mmlu_light": " --limit 2",
-    "lab compare": " --tokens 49152 --seeds 1,2",
+    "lab compare": " --tokens 49152 --seeds 1,2 --set train.validation_samples=32",
     "lab compare batch_size": " --tokens 131072",
     "lab incident": " --tokens 102400",
     "lab all": " --tokens 102400",
@@ -84,8 +86,8 @@ STORY = (
 class Walk:
     """One walk in one folder."""
 
-    def __init__(self, out: Path, hub: str) -> None:
-        self.out, self.hub = out, hub
+    def __init__(self, out: Path, open_until: ExitStack) -> None:
+        self.out, self.open_until = out, open_until
         self.log, self.times = out / "walk.log", out / "walk.json"
         kept: dict[str, float] = json.loads(self.times.read_text()) if self.times.is_file() else {}
         self.took = kept
@@ -98,6 +100,12 @@ class Walk:
             "CUDA_VISIBLE_DEVICES": "",
             "WANDB_SILENT": "true",
         }
+
+    @cached_property
+    def hub(self) -> str:
+        """Address of the hub, which is filled when a command asks for it: reading what is installed takes a while."""
+        address: str = self.open_until.enter_context(open_hub()).address
+        return address
 
     def today(self, *arguments: str) -> str:
         """`megatron-recipe today` with options; returns what it printed."""
@@ -119,7 +127,9 @@ class Walk:
         """Type one command. Raises SystemExit where it fails."""
         for text, instead in OTHERWISE.items():
             command = command.replace(text, instead)
-        added = "".join(more for text, more in SMALLER.items() if text in command).replace("{hub}", self.hub)
+        added = "".join(more for text, more in SMALLER.items() if text in command)
+        if "{hub}" in added:
+            added = added.replace("{hub}", self.hub)
         before, redirect, after = command.partition(" > ")
         command = f"{before}{added}{redirect}{after}"
         with self.log.open("a", encoding="utf-8") as log:
@@ -189,8 +199,8 @@ def main() -> int:
     benchmarks = options.out / "benchmarks"
     if not benchmarks.exists():
         benchmarks.symlink_to(ROOT / "benchmarks")  # a task types `python benchmarks/dedup.py`
-    with open_hub() as hub:
-        walk = Walk(options.out.absolute(), hub.address)
+    with ExitStack() as open_until:
+        walk = Walk(options.out.absolute(), open_until)
         walk.today("--scale", "miniature", "--price", "3/h", "--budget", "100cny", "--platform", "own")
         failed = walk_all(walk, int((options.until or "week4").removeprefix("week")))
     return finish(walk, failed)
