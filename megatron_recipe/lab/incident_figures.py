@@ -75,6 +75,8 @@ class Plot:
     curves: dict[Role, Series]
     ends: dict[Role, tuple[float, float]]
     """Place of the last finite value of a curve that goes on without one."""
+    lost: tuple[Role, ...] = ()
+    """Runs that recorded the field, and never a finite value of it."""
 
 
 def read_plots(folders: dict[Role, Path], asked: str = "") -> list[Plot]:
@@ -87,8 +89,8 @@ def read_plots(folders: dict[Role, Path], asked: str = "") -> list[Plot]:
     for name, fields in PLOTS.items():
         if name in OF_THE_MACHINE and not any(word in asked for word in ("data_wait", "tokens_per_second", "mfu")):
             continue
-        curves = {role: series(found.train, fields) for role, found in facts.items()}
-        curves = {role: curve for role, curve in curves.items() if len(curve.finite)}
+        read = {role: series(found.train, fields) for role, found in facts.items()}
+        curves = {role: curve for role, curve in read.items() if len(curve.finite)}
         if not curves or all(not np.any(curve.finite) for curve in curves.values()):
             continue
         ends = {}
@@ -97,14 +99,21 @@ def read_plots(folders: dict[Role, Path], asked: str = "") -> list[Plot]:
             where = int(np.flatnonzero(np.isfinite(curve.values))[-1])
             if failed or where < len(curve.values) - 1:
                 ends[role] = (float(curve.steps[where]), float(curve.values[where]))
-        plots.append(Plot(name, curves, ends))
+        lost = tuple(role for role, curve in read.items() if len(curve.values) and role not in curves)
+        plots.append(Plot(name, curves, ends, lost))
     return plots
 
 
 def series(records: Sequence[Record], fields: Sequence[str]) -> Series:
-    """Values over tokens; records without any of the fields are left out, and what is not finite is a gap."""
+    """Values over tokens; records without any of the fields are left out, and what is not finite is a gap.
+
+    A loss begins with that of the first step, which stands in the first record.
+    """
     tokens, values = [], []
     for record in records:
+        if "loss" in fields and math.isfinite(record.get("initial_loss") or math.nan):
+            tokens.append(record["tokens"] / record["step"])
+            values.append(float(record["initial_loss"]))
         value = next((record[name] for name in fields if record.get(name) is not None), None)
         if isinstance(value, int | float) and "tokens" in record:
             tokens.append(float(record["tokens"]))
@@ -149,7 +158,7 @@ def write_pictures(plots: Sequence[Plot], folder: Path) -> list[Path]:
         axes = figure.axes[0]
         axes.set_title(f"{PLOTS[plot.name][0]} over tokens", loc="left", fontsize=12)
         axes.legend(frameon=False, loc="best")
-        figure.subplots_adjust(left=0.08, right=0.97, top=0.91, bottom=0.09)
+        axes.set_position((0.07, 0.08, 0.9, 0.82))  # room for the title
         path = folder / f"{plot.name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path, "wb") as file:

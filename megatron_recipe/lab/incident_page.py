@@ -188,9 +188,10 @@ def _figures(figures: Sequence[Drawn], lang: str) -> list[Block]:
             for number, role in enumerate(ROLES)
             if role in plot.curves
         )
-        note = words["gone"] if plot.ends else ""
+        notes = [words["gone"]] if plot.ends else []
+        notes += [words["lost"].format(run=words[role]) for role in plot.lost]
         caption = words[f"plot.{plot.name}"]
-        blocks.append(Figure(caption, drawn.wide, drawn.narrow, words["across"], key, note))
+        blocks.append(Figure(caption, drawn.wide, drawn.narrow, words["across"], key, words["page.gap"].join(notes)))
     return blocks
 
 

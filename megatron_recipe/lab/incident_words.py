@@ -71,6 +71,7 @@ ENGLISH = {
     "numbers.note": "Of each run's own records. Late: median of the last seventh of the records.",
     "across": "tokens",
     "gone": "×: the last finite value before NaN or infinity, or before the run failed.",
+    "lost": "Not drawn: {run}, which recorded no finite value.",
     "guard": "The guard against spikes and NaN is off in all three runs, unless a setting below says otherwise: the "
     "accident runs its course.",
     "footer": "megatron-recipe {version} · written {time}",
@@ -200,6 +201,7 @@ CHINESE = {
     "numbers.note": "取自各次训练自己的记录。“末段”：最后七分之一记录的中位数。",
     "across": "词元",
     "gone": "×：出现 NaN 或无穷之前、或训练失败之前的最后一个有限值。",
+    "lost": "未画出：{run}没有记录到任何有限值。",
     "guard": "三次训练都关闭了针对尖峰和 NaN 的保护（除非下面的设置另有说明），让事故自然发展。",
     "footer": "megatron-recipe {version} · 写于 {time}",
     "plot.loss": "训练损失，奈特",

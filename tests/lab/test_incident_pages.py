@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from incident_folders import made_case, write_run
 
 from megatron_recipe.lab import incident_figures
-from megatron_recipe.lab.incident_figures import PLOTS
+from megatron_recipe.lab.incident_figures import PLOTS, series
 from megatron_recipe.lab.incident_page import LANGUAGES, PAGES, RECORDS, write_pages
 from megatron_recipe.lab.incident_result import write_incident_result
 from megatron_recipe.lab.incident_summary import MARKDOWN, SUMMARIES, write_summary
@@ -32,7 +33,9 @@ def lab(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     cases = [made_case(name, dataset, folder) for name in ("pure-fp16", "no-gradient-clipping", "lr-x10")]
     fp16, clipping, _ = cases
     write_run(fp16.acts["control"].folder, fp16, "control")
-    gone = {name: lambda step, old: old if step < 40 else float("nan") for name in ("loss", "loss_mean", "loss_max")}
+    gone = {"update_ratio": float("nan")} | {
+        name: lambda step, old: old if step < 40 else float("nan") for name in ("loss", "loss_mean", "loss_max")
+    }
     write_run(fp16.acts["incident"].folder, fp16, "incident", **gone, held_out=float("nan"))
     write_run(fp16.acts["remedy"].folder, fp16, "remedy")
     write_run(clipping.acts["incident"].folder, clipping, "incident")
@@ -68,6 +71,8 @@ def test_a_page_says_what_was_measured(lab: tuple[Path, list[dict[str, Any]]], l
     for role in ("control", "incident", "remedy"):
         assert f'id="incident-loss860-{role}"' in page  # three curves, one over the other
     assert 'id="incident-loss860-end-incident"' in page and "end-control" not in page
+    assert 'id="incident-update_ratio860-incident"' not in page
+    assert {"en": "Not drawn: incident, which recorded no", "zh": "未画出：事故组没有记录到任何有限值"}[lang] in said
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
 
 
@@ -113,6 +118,17 @@ def test_the_summary_leads_to_the_evidence(lab: tuple[Path, list[dict[str, Any]]
     assert "{" not in said and "None" not in said
     row = re.search(r"<tr><th[^>]*>(Not a number|出现 NaN).*?</tr>", page, flags=re.DOTALL)
     assert row is not None and "pure-fp16/" in row.group()  # the check that fired there
+
+
+def test_a_loss_begins_with_the_first_step() -> None:
+    records = [
+        {"step": 4, "tokens": 400, "loss": 7.0, "initial_loss": 8.3},
+        {"step": 8, "tokens": 800, "loss": math.inf},
+        {"step": 12, "tokens": 1200},
+    ]
+    curve = series(records, ("loss_mean", "loss"))
+    assert curve.steps.tolist() == [100, 400, 800] and curve.finite.tolist() == [8.3, 7.0]
+    assert len(series(records, ("update_ratio",)).steps) == 0
 
 
 def test_the_summarys_values(lab: tuple[Path, list[dict[str, Any]]]) -> None:
