@@ -22,6 +22,7 @@ from megatron_recipe.report import report_command, write_report
 from megatron_recipe.watch import watch_command
 from megatron_recipe.watch.curve import SHADE
 
+DOCS = Path(__file__).parents[2] / "docs"
 STEPS, EVERY, TOKENS = 400, 5, 4096
 MANIFEST = {
     "tokenizer": {}, "counts": {}, "sources": [], "splits": {"train": {"tokens": 9, "sha256": {"bin": "aa"}}},
@@ -138,6 +139,15 @@ def test_every_reference_that_comes_with_the_project_can_be_read() -> None:
             found.recipe, tuple(f"{key}={json.dumps(value)}" for key, value in found.overrides.items())
         )
         assert differences(found, config.model_dump(mode="json"), found.parameters) == []
+
+
+@pytest.mark.parametrize("page", ["reference_run.md", "reference_run.zh-CN.md"])
+def test_the_page_lists_every_reference_that_comes_with_the_project(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for found in map(read_reference, reference_names()):
+        (row,) = re.findall(rf"^\| `{found.name}` \|.*$", text, re.MULTILINE)
+        losses = ", ".join(f"{loss:.3f}" for loss in found.held_out_losses if loss is not None)
+        assert [fact for fact in (f"{found.tokens[-1]:,}", losses, found.date) if fact not in row] == []
 
 
 def test_an_unknown_or_damaged_reference_is_refused(reference: Reference) -> None:
