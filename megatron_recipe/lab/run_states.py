@@ -1,6 +1,7 @@
 """How far a run has come, read from its folder, so that whoever looks sees the same."""
 
 import json
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,7 +67,8 @@ def note_end(folder: Path, exit_code: int, log: Path, *, by_us: bool = False) ->
     elif outcome.state != "finished" and exit_code > 0:
         outcome = Outcome("failed", _last_word(log) or outcome.reason or f"exit code {exit_code}")
     elif outcome.state != "finished" and exit_code < 0:
-        outcome = Outcome("failed", f"killed by signal {-exit_code}; 9 often means that the machine's memory was short")
+        short = ": mostly the machine's memory was short; run fewer at a time (--jobs), or on a larger machine"
+        outcome = Outcome("failed", f"killed by signal {-exit_code}{short if exit_code == -signal.SIGKILL else ''}")
     write_json(folder / OUTCOME, {"state": outcome.state, "reason": outcome.reason})
     return outcome
 
