@@ -89,9 +89,6 @@ class Walk:
     def __init__(self, out: Path, open_until: ExitStack) -> None:
         self.out, self.open_until = out, open_until
         self.log, self.times = out / "walk.log", out / "walk.json"
-        kept: dict[str, float] = json.loads(self.times.read_text()) if self.times.is_file() else {}
-        self.took = kept
-        """Seconds of each task, of earlier starts too."""
         path = f"{ROOT / '.venv/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environment = {
             **os.environ,
@@ -100,6 +97,12 @@ class Walk:
             "CUDA_VISIBLE_DEVICES": "",
             "WANDB_SILENT": "true",
         }
+
+    @property
+    def took(self) -> dict[str, float]:
+        """Seconds of each task, of earlier starts too."""
+        kept: dict[str, float] = json.loads(self.times.read_text()) if self.times.is_file() else {}
+        return kept
 
     @cached_property
     def hub(self) -> str:
@@ -194,6 +197,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="an empty folder, or that of a walk to go on with")
     parser.add_argument("--until", metavar="weekN", help="stop after this week")
+    parser.add_argument("--skip", metavar="TASK", nargs="*", default=[], help="leave these for another time")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     benchmarks = options.out / "benchmarks"
@@ -202,11 +206,11 @@ def main() -> int:
     with ExitStack() as open_until:
         walk = Walk(options.out.absolute(), open_until)
         walk.today("--scale", "miniature", "--price", "3/h", "--budget", "100cny", "--platform", "own")
-        failed = walk_all(walk, int((options.until or "week4").removeprefix("week")))
+        failed = walk_all(walk, int((options.until or "week4").removeprefix("week")), options.skip)
     return finish(walk, failed)
 
 
-def walk_all(walk: Walk, last_week: int) -> list[str]:
+def walk_all(walk: Walk, last_week: int, skipped: list[str]) -> list[str]:
     """All tasks up to a week in their order; returns those that should be done and are not."""
     failed = []
     for task in all_tasks():
@@ -216,18 +220,21 @@ def walk_all(walk: Walk, last_week: int) -> list[str]:
         if entry.is_done:
             print(f"{task.id}: done before", flush=True)
             continue
+        if task.id in skipped:
+            print(f"{task.id}: left for another time", flush=True)
+            continue
         if task.needs_gpu:
             print(f"{task.id}: stays open, it needs a GPU", flush=True)
             continue
         current = json.loads(walk.today("--json"))["today"]
         began = time.monotonic()
         walk.do(task.id)
-        walk.took[task.id] = round(time.monotonic() - began, 1)
-        write_json(walk.times, walk.took)
+        seconds = time.monotonic() - began
+        write_json(walk.times, {**walk.took, task.id: round(seconds, 1)})
         entry = walk.entry(task.id)
         order = "" if current == task.id else f" (the ledger asked for {current})"
         missing = f" MISSING {', '.join(entry.missing)}" if entry.missing else ""
-        print(f"{task.id}: {walk.took[task.id]:.0f} s{order}{missing}", flush=True)
+        print(f"{task.id}: {seconds:.0f} s{order}{missing}", flush=True)
         if not entry.is_done:
             failed.append(task.id)
     return failed
