@@ -1,4 +1,4 @@
-"""The miniature month: what it makes smaller fits the ledger's commands, and its made questions have one right answer."""
+"""The miniature month: what it makes smaller fits the ledger's commands; its made questions have one right answer."""
 
 import random
 from datetime import date
