@@ -53,8 +53,9 @@ class Look:
 
     @property
     def diagnosis(self) -> list[str]:
-        """What `diagnose` finds wrong, most likely first."""
-        return [one.criterion.name for one in self.results if one.finding.state == "wrong"]
+        """What `diagnose` finds wrong, most likely first; where nothing is, what asks for attention."""
+        found = {state: [one for one in self.results if one.finding.state == state] for state in ("wrong", "attention")}
+        return [one.criterion.name for one in found["wrong"] or found["attention"]]
 
 
 def judged(incident: Incident, run: Path, control: Path) -> Judged:
