@@ -29,7 +29,7 @@ PATTERNS = (
     (GEMM, r"gemm|nvjet|cublas|splitk_?reduce|xmma|cutlass::kernel|^triton_tem_.*mm|hopperwgmma"),
     (SWIGLU, r"swiglu|silu|sigmoid|gated_act|fp8_gated|gated_kernel|gated_mxfp8|swi_?glu"),
     (NORM, r"rms_?norm|layer_?norm|rmsfinalreduce|normalization|_norm_kernel|^triton_.*rsqrt"),
-    (ROPE, r"rope|rotary|apply_rot|complex<float>|^triton_.*_(cos|sin)_"),
+    (ROPE, r"_part_and_turn|_turn_back_and_mix|rope|rotary|apply_rot|complex<float>|^triton_.*_(cos|sin)_"),
     (ROPE, r"^triton_(?=.*_neg)(?=.*_(cat|slice|split))"),  # cat(-x2, x1), as plain models rotate
     (OTHER, r"^mem(cpy|set)|fillfunctor|nccl|embedding|index"),
     (CASTS, r"(?<!broad)cast|transpose(?!_unsqueeze)|quantize|amax|swizzle|block_scaled|loadwithcast"),

@@ -1,6 +1,6 @@
 """Which kernels compute the model on this machine: what `kernels:` asks for, what `auto` comes to, what is missing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
@@ -10,6 +10,8 @@ from megatron_recipe.config import Config
 
 HOPPER = (9, 0)
 """quack's and FlashAttention-4's kernels are written for its asynchronous matrix instructions and what came after."""
+
+QUACK, FLASH_ATTENTION = "quack-kernels", "flash-attn-4"
 
 
 @dataclass(frozen=True)
@@ -21,18 +23,42 @@ class Kernels:
     loss: Literal["engine", "megatron"]
 
 
-def choose(config: Config, capability: tuple[int, int]) -> Kernels:
-    """The kernels of a run on a card of this compute capability, where Transformer Engine is there."""
+def is_installed(package: str) -> bool:
+    """By its distribution: an older FlashAttention has a module of the same name."""
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def choose(config: Config, capability: tuple[int, int], has: Callable[[str], bool] = is_installed) -> Kernels:
+    """The kernels of a run on a card of this compute capability, where Transformer Engine is there.
+
+    has: whether a package is there, by the name of its distribution.
+    """
     wanted = config.kernels
     is_hopper = capability >= HOPPER
     fits = next(_fused_problems(config), None) is None and is_hopper
     # FP8's fusions are Transformer Engine's own
-    fits = fits and (config.precision.fp8 != "off" or find_spec("quack") is not None)
-    attends = next(_flash_problems(config), None) is None and is_hopper and _has_flash_attention()
+    fits = fits and (config.precision.fp8 != "off" or has(QUACK))
+    attends = next(_flash_problems(config), None) is None and is_hopper and has(FLASH_ATTENTION)
     return Kernels(
         layer="fused" if wanted.layer == "fused" or (wanted.layer == "auto" and fits) else "engine",
         attention="flash" if wanted.attention == "auto" and attends else wanted.attention,
         loss="megatron" if wanted.loss == "megatron" or config.precision.dtype == "fp16" else "engine",
+    )
+
+
+def planned(config: Config, capability: tuple[int, int]) -> Config:
+    """The configuration with the layer and the loss that a run on such a card will have, for estimates.
+
+    On a machine without Transformer Engine the plan is for another one, where all packages are taken to be there.
+    """
+    is_here = find_spec("transformer_engine") is not None
+    chosen = choose(config, capability, is_installed if is_here else lambda package: True)
+    return config.model_copy(
+        update={"kernels": config.kernels.model_copy(update={"layer": chosen.layer, "loss": chosen.loss})}
     )
 
 
@@ -41,14 +67,14 @@ def kernel_problems(config: Config) -> Iterator[str]:
     wanted, precision = config.kernels, config.precision
     if wanted.layer == "fused":
         yield from _fused_problems(config)
-        if precision.fp8 == "off" and find_spec("quack") is None:
+        if precision.fp8 == "off" and not is_installed(QUACK):
             yield (
                 "kernels.layer=fused needs the package quack-kernels, which is not installed; "
                 "run pip install -e '.[gpu]', or set kernels.layer=auto"
             )
     if wanted.attention == "flash":
         yield from _flash_problems(config)
-    if wanted.attention == "flash" and not _has_flash_attention():
+    if wanted.attention == "flash" and not is_installed(FLASH_ATTENTION):
         yield (
             "kernels.attention=flash needs the package flash-attn-4, which is not installed; "
             "run pip install -e '.[gpu]', or set kernels.attention=auto"
@@ -78,12 +104,3 @@ def _flash_problems(config: Config) -> Iterator[str]:
             f"kernels.attention=flash needs whole sequences on each rank, and parallel.context="
             f"{config.parallel.context}; set parallel.context=1, or kernels.attention=auto"
         )
-
-
-def _has_flash_attention() -> bool:
-    """By its distribution: an older FlashAttention has a module of the same name."""
-    try:
-        distribution("flash-attn-4")
-    except PackageNotFoundError:
-        return False
-    return True

@@ -63,9 +63,10 @@ class KernelsConfig(Section):
     layer: Literal["auto", "engine", "fused"] = "auto"
     """`engine`: Transformer Engine's modules, one after the other. `fused`: SwiGLU and residual additions inside the
     matrix products beside them (BF16: the package quack-kernels, Hopper cards and newer), or SwiGLU and FP8 rounding in
-    one (FP8: Transformer Engine's operations); needs parallel.tensor=1. `auto`: fused in BF16 where that is there."""
+    one (FP8: Transformer Engine's operations); needs parallel.tensor=1. `auto`: fused on Hopper cards and newer."""
     attention: Literal["auto", "cudnn", "flash"] = "auto"
-    """`cudnn`: Transformer Engine's. `flash`: the package flash-attn-4. `auto` leaves it to Transformer Engine."""
+    """`cudnn`: Transformer Engine's. `flash`: the package flash-attn-4, on Hopper cards and newer; needs
+    parallel.context=1. `auto`: flash where it is there, else Transformer Engine's choice."""
     loss: Literal["auto", "engine", "megatron"] = "auto"
     """Cross entropy. `engine`: Transformer Engine's, which keeps 2 bytes a logit. `megatron`: Megatron's own, with 10,
     and the one for FP16. `auto`: engine wherever it can."""

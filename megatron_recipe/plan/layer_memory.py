@@ -42,8 +42,13 @@ def backward_bytes(config: Config, recompute: str) -> float:
 
 
 def _kept_activation(config: Config, recompute: str) -> float:
-    """SwiGLU's output. In FP8 the second linear layer keeps its own copy, and selective recompute saves nothing."""
-    if recompute == "full" or (recompute == "selective" and config.precision.fp8 == "off"):
+    """SwiGLU's output. In FP8 the second linear layer keeps its own copy, and selective recompute saves nothing.
+
+    The fused layer keeps none: its backward product computes SwiGLU once more on its way (fused_layer.py).
+    """
+    if config.precision.fp8 == "off" and (recompute == "selective" or config.kernels.layer == "fused"):
+        return 0
+    if recompute == "full":
         return 0
     return _activation(config) * _operand_bytes(config)
 

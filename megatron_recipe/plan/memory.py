@@ -1,9 +1,9 @@
 """Memory of one GPU in training, by part, from what each layer keeps for its backward pass.
 
 The parts are those of Megatron-Core with Transformer Engine's layers: fused norm + linear, weight gradients added in
-the product, flash attention, SwiGLU in one kernel, cross entropy in FP32. The peak is at the end of the forward pass
-(all activations and the logits), or at the beginning of the backward pass where the vocabulary is small. Measured
-peaks that this is held against are in tests/plan/test_plan_memory.py.
+the product, flash attention, SwiGLU in one kernel or in the product, cross entropy over the logits. The peak is at the
+end of the forward pass (all activations and the logits), or at the beginning of the backward pass where the vocabulary
+is small. Measured peaks that this is held against are in tests/plan/test_plan_memory.py.
 """
 
 from dataclasses import dataclass, fields
@@ -121,14 +121,15 @@ def _optimizer_bytes(config: Config, parameters: Parameters, world_size: int) ->
 
 
 def _logits_bytes(config: Config, vocab_rows: int) -> float:
-    """Of one token: the FP32 softmax that the cross entropy keeps, its FP32 gradient, and that in the model's type.
+    """Of one token. Transformer Engine's cross entropy writes the gradient over the logits.
 
     Megatron's fused cross entropy copies the logits to FP32 and makes the softmax in place from there
     (fused_cross_entropy.py); the gradient is a tensor of its own, which is then rounded. The peak is in the backward
     pass: on an H100 it lies 6 bytes a logit above what the forward pass leaves (benchmarks/plan_memory.py).
     """
-    rounded = value_bytes(config) if value_bytes(config) < 4 else 0
-    return vocab_rows / config.parallel.tensor * (4 + 4 + rounded)
+    value = value_bytes(config)
+    is_megatrons = config.kernels.loss == "megatron" or config.precision.dtype == "fp16"
+    return vocab_rows / config.parallel.tensor * (4 + 4 + (value if value < 4 else 0) if is_megatrons else value)
 
 
 def _micro_batches_in_flight(config: Config, world_size: int, micro_batch: int, stage: int) -> float:

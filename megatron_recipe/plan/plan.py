@@ -7,6 +7,7 @@ from megatron_recipe.batch_schedule import total_samples
 from megatron_recipe.config import Config
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.flops import flops_per_token, padded_vocab_size
+from megatron_recipe.kernels import planned
 from megatron_recipe.plan.cost import Offer, offers
 from megatron_recipe.plan.disk import Disk, estimate_disk
 from megatron_recipe.plan.hardware import Hardware, profile
@@ -113,7 +114,7 @@ def make_plan(
         gpus=gpus,
         refusal=refusal,
         parameters=count_parameters(config.model, rows),
-        memory=estimate_memory(config, vocab_size, gpus, micro_batch, recompute),
+        memory=estimate_memory(planned(config, hardware.capability), vocab_size, gpus, micro_batch, recompute),
         micro_batch=micro_batch,
         recompute=recompute,
         cells=list(_cells(config, vocab_size, hardware, gpus, "" if refusal else f"{micro_batch} {recompute}")),
@@ -136,11 +137,12 @@ def _shown_choice(config: Config) -> tuple[int, str]:
 
 def _cells(config: Config, vocab_size: int, hardware: Hardware, gpus: int, choice: str) -> Iterator[Cell]:
     """Memory by micro-batch and recompute: the smallest micro-batches, and those that are chosen."""
+    on_card = planned(config, hardware.capability)
     sizes = sorted(possible_micro_batches(config, gpus)) or [1]
     chosen_size = int(choice.split()[0]) if choice else sizes[0]
     for micro_batch in sorted({*sizes[:SHOWN_MICRO_BATCHES], chosen_size}):
         for recompute in RECOMPUTE_LEVELS:
-            memory = estimate_memory(config, vocab_size, gpus, micro_batch, recompute)
+            memory = estimate_memory(on_card, vocab_size, gpus, micro_batch, recompute)
             yield Cell(
                 micro_batch, recompute, memory.total, fits(memory, hardware), f"{micro_batch} {recompute}" == choice
             )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from megatron_recipe.config import Config
 from megatron_recipe.errors import ConfigError
+from megatron_recipe.kernels import planned
 from megatron_recipe.plan.hardware import BLOCKWISE_FROM, GIB, Hardware
 from megatron_recipe.plan.memory import RECOMPUTE_LEVELS, Memory, data_ranks, estimate_memory
 
@@ -37,11 +38,12 @@ def resolve(
     check_precision(config, hardware, recipe)
     if config.batch.micro_batch_size_samples != "auto" and config.memory.recompute != "auto":
         return config
+    on_card = planned(config, hardware.capability)
     for recompute in _levels(config):
         for micro_batch in _micro_batches(config, world_size):
-            if fits(estimate_memory(config, vocab_size, world_size, micro_batch, recompute), hardware):
+            if fits(estimate_memory(on_card, vocab_size, world_size, micro_batch, recompute), hardware):
                 return _put(config, micro_batch, recompute)
-    raise ConfigError(_nothing_fits(config, vocab_size, hardware, world_size))
+    raise ConfigError(_nothing_fits(on_card, vocab_size, hardware, world_size))
 
 
 def fits(memory: Memory, hardware: Hardware) -> bool:
@@ -53,8 +55,9 @@ def largest_micro_batch(
     config: Config, vocab_size: int, hardware: Hardware, world_size: int, recompute: str
 ) -> int | None:
     """The largest micro-batch out of those that divide the batch which fits at this recompute level; None is none."""
+    on_card = planned(config, hardware.capability)
     for micro_batch in possible_micro_batches(config, world_size):
-        if fits(estimate_memory(config, vocab_size, world_size, micro_batch, recompute), hardware):
+        if fits(estimate_memory(on_card, vocab_size, world_size, micro_batch, recompute), hardware):
             return micro_batch
     return None
 

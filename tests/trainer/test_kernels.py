@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 
 from megatron_recipe import kernels
-from megatron_recipe.kernels import Kernels, choose
+from megatron_recipe.kernels import Kernels, choose, planned
 from megatron_recipe.recipes import load_config
 
 HOPPER, AMPERE = (9, 0), (8, 0)
@@ -13,7 +13,6 @@ HOPPER, AMPERE = (9, 0), (8, 0)
 
 @pytest.fixture(autouse=True)
 def packages_are_there(monkeypatch):
-    monkeypatch.setattr(kernels, "find_spec", lambda name: name)
     monkeypatch.setattr(kernels, "distribution", lambda name: name)
 
 
@@ -33,8 +32,15 @@ def test_layers_are_fused_where_they_can_be(recipe, sets, card, layer):
     assert choose(load_config(recipe, sets), card).layer == layer
 
 
-def test_without_quack_nothing_is_fused_by_itself(monkeypatch):
-    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+@pytest.fixture
+def packages_are_missing(monkeypatch):
+    def missing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(kernels, "distribution", missing)
+
+
+def test_without_quack_bf16_is_not_fused_by_itself(packages_are_missing):
     assert choose(load_config("gpt_1b"), HOPPER).layer == "engine"
     assert choose(load_config("gpt_1b_fp8"), HOPPER).layer == "fused"
 
@@ -53,11 +59,7 @@ def test_attention_is_flash_attention_where_it_can_be(sets, card, attention):
     assert choose(load_config("gpt_1b", sets), card).attention == attention
 
 
-def test_without_flash_attention_it_is_transformer_engines(monkeypatch):
-    def missing(name: str) -> None:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(kernels, "distribution", missing)
+def test_without_flash_attention_it_is_transformer_engines(packages_are_missing):
     assert choose(load_config("gpt_1b"), HOPPER).attention == "auto"
 
 
@@ -65,3 +67,11 @@ def test_the_loss_is_transformer_engines_where_it_reads_the_type():
     assert choose(load_config("gpt_1b"), HOPPER) == Kernels("fused", "flash", "engine")
     assert choose(load_config("gpt_1b", ("precision.dtype=fp16",)), AMPERE).loss == "megatron"
     assert choose(load_config("gpt_1b", ("kernels.loss=megatron",)), HOPPER).loss == "megatron"
+
+
+def test_a_plan_for_another_machine_takes_its_packages_to_be_there(packages_are_missing, monkeypatch):
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+    config = load_config("gpt_1b")
+    assert (planned(config, HOPPER).kernels.layer, planned(config, AMPERE).kernels.layer) == ("fused", "engine")
+    monkeypatch.setattr(kernels, "find_spec", lambda name: name)
+    assert planned(config, HOPPER).kernels.layer == "engine"
