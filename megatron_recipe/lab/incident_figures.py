@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,18 +41,18 @@ PLOTS = {
     "activation": ("activation_rms_last",),
     "attention": ("attention_logit_max",),
     "logit": ("logit_max",),
-    "wait": ("data_wait_seconds",),
+    "wait": ("data_wait_share",),
     "speed": ("tokens_per_second",),
 }
 """What is drawn, and the fields of a training record that it is read from, the first that is there."""
 OF_THE_MACHINE = ("wait", "speed")
-"""Drawn only where the criterion is about them: they differ from run to run by what else the machine does."""
+"""Drawn only where the criterion is about the machine: they differ from run to run by what else it does."""
+MACHINE_CHECKS = {"data_wait", "low_mfu"}
 DECADES = 20.0
 """Highest over lowest value from which an axis is logarithmic."""
 DASHES: dict[Role, tuple[float, ...]] = {"control": (), "incident": (), "remedy": (6.0, 2.5)}
-WIDTHS: dict[Role, float] = {"control": 1.6, "incident": 2.2, "remedy": 1.9}
-ORDER: tuple[Role, ...] = ("control", "remedy", "incident")
-"""Of drawing: what went wrong lies on top."""
+WIDTHS: dict[Role, float] = {"control": 3.4, "incident": 1.9, "remedy": 1.5}
+"""Each lies on the one before it, which is seen below it where they agree."""
 PICTURE_COLOURS: dict[Role, str] = {"control": "#0072b2", "incident": "#d55e00", "remedy": "#009e73"}
 PICTURE = Size(900, 420, 1200)
 FOLDER = "pictures"
@@ -79,15 +79,15 @@ class Plot:
     """Runs that recorded the field, and never a finite value of it."""
 
 
-def read_plots(folders: dict[Role, Path], asked: str = "") -> list[Plot]:
-    """Everything that can be drawn of the runs, in the order of `PLOTS`. Steps of the series are tokens.
+def read_plots(folders: dict[Role, Path], asked: Set[str]) -> list[Plot]:
+    """Everything that can be drawn of the runs, what the criterion rests on first. Steps of the series are tokens.
 
-    asked: names of the checks and figures of the criterion.
+    asked: names of the criterion's checks, and of the fields that it rests on.
     """
     facts = {role: read_facts(folder) for role, folder in folders.items() if (folder / "config.yaml").is_file()}
     plots = []
     for name, fields in PLOTS.items():
-        if name in OF_THE_MACHINE and not any(word in asked for word in ("data_wait", "tokens_per_second", "mfu")):
+        if name in OF_THE_MACHINE and not asked & {*fields, *MACHINE_CHECKS}:
             continue
         read = {role: series(found.train, fields) for role, found in facts.items()}
         curves = {role: curve for role, curve in read.items() if len(curve.finite)}
@@ -101,7 +101,7 @@ def read_plots(folders: dict[Role, Path], asked: str = "") -> list[Plot]:
                 ends[role] = (float(curve.steps[where]), float(curve.values[where]))
         lost = tuple(role for role, curve in read.items() if len(curve.values) and role not in curves)
         plots.append(Plot(name, curves, ends, lost))
-    return plots
+    return sorted(plots, key=lambda plot: not asked & set(PLOTS[plot.name]))
 
 
 def series(records: Sequence[Record], fields: Sequence[str]) -> Series:
@@ -171,7 +171,7 @@ def _figure(plot: Plot, size: Size, colours: dict[Role, str]) -> Figure:
     figure = Figure(figsize=(size.width / 72, size.height / 72))
     inner = (size.width - LEFT - RIGHT) / size.width, (size.height - TOP - BOTTOM) / size.height
     axes = figure.add_axes((LEFT / size.width, BOTTOM / size.height, *inner))
-    for role in ORDER:
+    for role in ROLES:
         if role in plot.curves:
             _draw(axes, plot, role, colours[role], size)
     _frame(axes, plot, size)

@@ -22,6 +22,7 @@ from megatron_recipe.lab.incident_wording import (
     condition_name,
     evidence_text,
     figure_name,
+    is_measured,
     number_text,
     ratio_text,
     setting_text,
@@ -46,8 +47,7 @@ Dictionary = dict[str, str]
 
 def write_pages(result: Values, folder: Path) -> list[Path]:
     """Write page, record and pictures of the incident in `folder`, in both languages; returns the pages' paths."""
-    asked = " ".join(name for one in result["incident"]["criterion"] for name in (*one["checks"], one["measure"]))
-    plots = read_plots({role: folder / result["runs"][role]["folder"] for role in ROLES}, asked)
+    plots = read_plots({role: folder / result["runs"][role]["folder"] for role in ROLES}, asked_for(result))
     names = [path.name for path in write_pictures(plots, folder / FOLDER)]
     figures, written = draw(plots), now()
     for lang in LANGUAGES:
@@ -57,6 +57,14 @@ def write_pages(result: Values, folder: Path) -> list[Path]:
             with atomic_file(folder / name) as file:
                 file.write(text)
     return [folder / PAGES[lang] for lang in LANGUAGES]
+
+
+def asked_for(result: Values) -> set[str]:
+    """Names of the criterion's checks, and of the fields that it rests on."""
+    criterion = result["incident"]["criterion"]
+    evidence = [seen["metric"] for held in result["runs"]["incident"]["criterion"] for seen in held["evidence"]]
+    fields = [one["measure"].rpartition(".")[0] for one in criterion if one["measure"]]
+    return {*fields, *evidence, *(name for one in criterion for name in one["checks"])}
 
 
 def incident_document(
@@ -146,16 +154,18 @@ def _held_cell(held: Values, lang: str) -> Cell:
 
 
 def _first_evidence(result: Values, lang: str) -> str:
-    """The first figure of the criterion, in the incident and in the control."""
+    """The first figure of the criterion that was measured, in the incident and, where it has one, in the control."""
     words, runs = WORDS[lang], result["runs"]
+    found = []
     for place, held in enumerate(runs["incident"]["criterion"]):
-        if held["evidence"]:
-            first = held["evidence"][0]
-            healthy = runs["control"]["criterion"][place]["evidence"]
-            same = next((seen for seen in healthy if seen["metric"] == first["metric"]), None)
-            beside = words["beside"].format(value=value_text(same["value"])) if same else ""
-            return words["evidence"].format(evidence=evidence_text(first, lang), beside=beside)
-    return ""
+        healthy = {seen["metric"]: seen["value"] for seen in runs["control"]["criterion"][place]["evidence"]}
+        found += [(seen, healthy.get(seen["metric"])) for seen in held["evidence"] if is_measured(seen)]
+    found.sort(key=lambda one: one[1] is None)
+    if not found:
+        return ""
+    seen, value = found[0]
+    beside = "" if value is None else words["beside"].format(value=value_text(value))
+    return words["evidence"].format(evidence=evidence_text(seen, lang), beside=beside)
 
 
 def _recovery(result: Values, words: Dictionary) -> list[Block]:

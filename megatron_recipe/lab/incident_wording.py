@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from megatron_recipe.config import Config
 from megatron_recipe.diagnose.criterion import Evidence
 from megatron_recipe.diagnose.output import evidence_words, number, words_of
 from megatron_recipe.diagnose.strings import METRICS
@@ -71,6 +72,11 @@ def accident_text(change: Values) -> str:
     """A change that is no setting, by its kind and fields."""
     fields = ", ".join(f"{name} {setting_text(value)}" for name, value in change.items() if name != "kind")
     return f"{change['kind']}: {fields}" if fields else change["kind"]
+
+
+def is_measured(seen: Values) -> bool:
+    """Whether an entry of evidence is a figure beside a limit, and no setting."""
+    return bool(seen["limit"]) and seen["metric"].split(".")[0] not in Config.model_fields
 
 
 def value_text(value: float | str) -> str:

@@ -11,11 +11,13 @@ import pytest
 from incident_folders import made_case, write_run
 
 from megatron_recipe.lab import incident_figures
-from megatron_recipe.lab.incident_figures import PLOTS, series
-from megatron_recipe.lab.incident_page import LANGUAGES, PAGES, RECORDS, write_pages
+from megatron_recipe.lab.incident_figures import PLOTS, read_plots, series
+from megatron_recipe.lab.incident_measures import NAMED
+from megatron_recipe.lab.incident_page import LANGUAGES, PAGES, RECORDS, asked_for, write_pages
 from megatron_recipe.lab.incident_result import write_incident_result
 from megatron_recipe.lab.incident_summary import MARKDOWN, SUMMARIES, write_summary
-from megatron_recipe.lab.incident_words import CHINESE, ENGLISH
+from megatron_recipe.lab.incident_wording import figure_name
+from megatron_recipe.lab.incident_words import CHINESE, ENGLISH, WORDS
 
 BOTH = pytest.mark.parametrize("lang", LANGUAGES)
 
@@ -62,9 +64,8 @@ def test_both_languages_have_the_same_words() -> None:
 def test_a_page_says_what_was_measured(lab: tuple[Path, list[dict[str, Any]]], lang: str) -> None:
     page = (lab[0] / "pure-fp16" / PAGES[lang]).read_text(encoding="utf-8")
     said = text_of(page)
-    assert {"en": "Seen in the incident's run. loss, grad_norm nan", "zh": "在事故组中见到了。loss, grad_norm nan"}[
-        lang
-    ] in said
+    assert {"en": "nats inf (limit ≤ 6.489 = 1.03 × 6.3); in the control 6.3.", "zh": "；对照组为 6.3。"}[lang] in said
+    assert "loss, grad_norm nan" in said
     assert {"en": "at 1.000 of the control's held-out loss", "zh": "是对照组的 1.000"}[lang] in said
     assert "steps 40-200" in said or "第 40-200 步" in said
     assert "{" not in said and "None" not in said
@@ -118,6 +119,21 @@ def test_the_summary_leads_to_the_evidence(lab: tuple[Path, list[dict[str, Any]]
     assert "{" not in said and "None" not in said
     row = re.search(r"<tr><th[^>]*>(Not a number|出现 NaN).*?</tr>", page, flags=re.DOTALL)
     assert row is not None and "pure-fp16/" in row.group()  # the check that fired there
+
+
+@BOTH
+def test_every_figure_has_a_name(lang: str) -> None:
+    assert all(f"figure.{name}" in WORDS[lang] for name in NAMED)
+    assert figure_name("update_ratio.highest", lang) in ("highest update_ratio", "update_ratio 最高值")
+
+
+def test_what_the_criterion_rests_on_is_drawn_first(lab: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, results = lab
+    runs = {"control": folder / "controls/control", "incident": folder / "pure-fp16/incident"}
+    names = [plot.name for plot in read_plots(runs, {"update_ratio", "data_wait"})]  # type: ignore[arg-type]
+    assert names[0] == "update_ratio" and "speed" in names
+    assert "speed" not in [plot.name for plot in read_plots(runs, set())]  # type: ignore[arg-type]
+    assert {"loss, grad_norm", "not_a_number", "spike (nan)"} <= asked_for(results[0])
 
 
 def test_a_loss_begins_with_the_first_step() -> None:
