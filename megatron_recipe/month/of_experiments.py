@@ -66,13 +66,14 @@ def _loss(run: dict[str, Any]) -> float | None:
     return None if value is None else float(value)  # infinity is text in JSON
 
 
-def _first_evidence(run: dict[str, Any]) -> str | None:
+def _first_evidence(run: dict[str, Any]) -> dict[str, str] | None:
     seen = [one for condition in run["criterion"] for one in condition["evidence"]]
     if not seen:
         return None
     value = seen[0]["value"]
     figure = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return f"{seen[0]['metric']} = {figure} ({seen[0]['limit']})"
+    said, limit = f"{seen[0]['metric']} = {figure}", seen[0]["limit"]
+    return {"en": f"{said} (healthy: {limit})", "zh": f"{said}（健康：{limit}）"} if limit else {"en": said, "zh": said}
 
 
 def incident_records(folder: Folder, _: str) -> Found | None:

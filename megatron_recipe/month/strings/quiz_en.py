@@ -42,8 +42,9 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "resumed": (
         "Your run was interrupted. How do you know that nothing was lost?",
         "{run} was {why} and went on at step {step:,} (events.jsonl).",
-        "Before: loss {before:.3f} at step {before_step:,}; after: {after:.3f} at step {after_step:,}. The curve "
-        "has no step in it, since weights, optimizer, schedule and the position in the data were all saved.",
+        "Before: loss {before:.3f} at step {before_step:,}; after: {after:.3f} at step {after_step:,}. There "
+        "should be no "
+        "jump between them, since weights, optimizer, schedule and the position in the data were all saved.",
     ),
     "checkpoints": (
         "How many checkpoints do you keep, and what does saving cost?",

@@ -36,7 +36,7 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "resumed": (
         "训练中断过。你怎么知道什么都没丢？",
         "{run} {why}，从第 {step:,} 步继续（events.jsonl）。",
-        "之前：第 {before_step:,} 步损失 {before:.3f}；之后：第 {after_step:,} 步 {after:.3f}。曲线没有台阶，"
+        "之前：第 {before_step:,} 步损失 {before:.3f}；之后：第 {after_step:,} 步 {after:.3f}。这里不应有台阶，"
         "因为权重、优化器、学习率日程和数据位置都存了下来。",
     ),
     "checkpoints": (
