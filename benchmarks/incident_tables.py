@@ -62,11 +62,11 @@ def last_line(rows: Sequence[Row], controls: Controls) -> str:
 
 def text_table(rows: Sequence[Row], controls: Controls) -> str:
     """For the console."""
-    head = f"{'incident':<22}{'planted':<24}{'hits':>6}{'seen':>6}{'in controls':>13}{'remedy':>9}  named first instead"
+    head = f"{'incident':<27}{'planted':<52}{'hits':>6}{'seen':>6}{'in controls':>13}{'remedy':>9}  named first instead"
     lines = [head]
     for row in rows:
         lines.append(
-            f"{row.name:<22}{', '.join(row.planted):<24}{row.hits:>4}/{row.runs}{sum(row.seen.values()):>4}/{row.runs}"
+            f"{row.name:<27}{', '.join(row.planted):<52}{row.hits:>4}/{row.runs}{sum(row.seen.values()):>4}/{row.runs}"
             f"{len(row.seen_in_controls):>10}/{row.controls}{_ratio(row):>9}  {row.others}"
         )
     lines += [f"{name}: wrong: {', '.join(wrong)}" for name, (wrong, _) in controls.items() if wrong]
@@ -83,10 +83,12 @@ WORDS = {
         "where": "{command}, {date}, {hardware}. Seeds {seeds} for the incidents, {controls} for the controls. Seeds "
         "{looked} were looked at while the limits were set, and are not in these figures.",
         "model": "The model has two layers of width 64 and reads 204,800 tokens. It is smaller than the lab's own, so "
-        "that all seeds fit into an hour of two cores.",
+        "that all seeds fit into an hour of two cores, shared with other work.",
         "head": "| incident | planted cause | named first | criterion seen | in controls | remedy's loss / control's |",
         "hits": "**{hits} of {runs}** runs of {incidents} incidents: planted cause first. **{alarms}** of {count} "
         "controls: something wrong.",
+        "effects": "Where several checks stand in the second column they are effects, since no check knows that cause "
+        "itself. Without these incidents: {hits} of {runs}.",
         "instead": "instead",
         "attention": "Controls that ask for a look without an alarm: {text}.",
         "none": "none",
@@ -96,10 +98,12 @@ WORDS = {
     "zh": {
         "where": "{command}，{date}，{hardware}。事故用种子 {seeds}，对照用种子 {controls}。"
         "设定界限时看过种子 {looked}，它们不在这些数字里。",
-        "model": "模型为两层、宽 64，读 204,800 个 token，比实验室自己的更小，好让所有种子在两个核上一小时内跑完。",
+        "model": "模型为两层、宽 64，读 204,800 个 token，比实验室自己的更小，"
+        "好让所有种子在两个核上一小时内跑完（同时还有别的工作）。",
         "head": "| 事故 | 埋下的原因 | 排在最前 | 判据成立 | 在对照中成立 | 补救的损失 / 对照的损失 |",
         "hits": "{incidents} 种事故的 {runs} 次运行中，**{hits}** 次把埋下的原因排在最前。"
         "{count} 次对照中，**{alarms}** 次报错。",
+        "effects": "第二列有多个检查时，它们是后果，因为没有检查认得原因本身。不算这些事故：{runs} 次中 {hits} 次。",
         "instead": "而是",
         "attention": "没有报错、只提示看一眼的对照：{text}。",
         "none": "无",
@@ -135,8 +139,10 @@ def section(
             f"| {row.title[place]} | {checks} | {row.hits} / {row.runs}{instead} | "
             f"{sum(row.seen.values())} / {row.runs} | {len(row.seen_in_controls)} / {row.controls} | {_ratio(row)} |"
         )
+    known = [row for row in rows if len(row.planted) == 1]
+    effects = words["effects"].format(hits=sum(row.hits for row in known), runs=sum(row.runs for row in known))
     attention = words["attention"].format(text="; ".join(odd) or words["none"])
-    return "\n".join([*lines, "", attention, "", words["remedies"]])
+    return "\n".join([*lines, "", effects, "", attention, "", words["remedies"]])
 
 
 def with_section(text: str, body: str) -> str:
