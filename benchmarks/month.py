@@ -1,6 +1,6 @@
 """The whole month in miniature on a CPU: every task that `megatron-recipe today` sets, done as it says, in its order.
 
-    python -m benchmarks.month --out OUT            # about 40 minutes on two cores
+    python -m benchmarks.month --out OUT            # on two cores
     python -m benchmarks.month --out OUT --until week1
 
 A program plays the user: it asks the ledger for the task of the day, types the ledger's own commands, and gives its
