@@ -195,6 +195,6 @@ MODEL = (
 DATA = (
     Criterion("data_stretch", "data", 75, data_stretch),
     Criterion("vocabulary_mismatch", "data", 85, vocabulary_mismatch),
-    Criterion("data_not_shuffled", "data", 68, data_not_shuffled),
+    Criterion("data_not_shuffled", "data", 81, data_not_shuffled),
     Criterion("data_repeats", "data", 66, data_repeats),
 )
