@@ -96,7 +96,7 @@ def chosen(recipe: str, as_if: str | None = None, *overrides: str) -> tuple[int,
 
 @pytest.mark.parametrize(
     ("as_if", "choice"),
-    [(None, (8, "none")), ("a100_80", (8, "none")), ("a100_40", (2, "none")), ("4090_24", (2, "full"))],
+    [(None, (8, "none")), ("a100_80", (8, "none")), ("a100_40", (2, "none")), ("4090_24", (4, "full"))],
 )
 def test_the_micro_batch_is_chosen_for_the_card_and_said(cards, capsys, as_if, choice):
     cards.put("NVIDIA H100 80GB HBM3", 79.1, (9, 0))
