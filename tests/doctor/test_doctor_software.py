@@ -85,3 +85,16 @@ def test_a_transformer_engine_without_its_torch_extension_is_a_failure(monkeypat
 def test_a_missing_transformer_engine_matters_on_a_gpu(monkeypatch: pytest.MonkeyPatch, two_gpus: None) -> None:
     monkeypatch.setattr(software, "version_of", lambda name: None)
     assert software.check_transformer_engine().status == "warn"
+
+
+@pytest.mark.parametrize(
+    ("capability", "missing", "status"),
+    [((9, 0), (), "ok"), ((9, 0), ("flash-attn-4",), "warn"), ((8, 0), ("flash-attn-4", "quack-kernels"), "ok")],
+)
+def test_missing_fast_kernels_matter_on_hopper_cards(monkeypatch, capability, missing, status):
+    monkeypatch.setattr(software, "version_of", lambda name: None if name in missing else "1.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
+    check = software.check_fast_kernels()
+    assert check.status == status
+    assert all(f"{name} missing" in check.found for name in missing)
