@@ -13,11 +13,9 @@ from megatron_recipe.diagnose.criteria import CRITERIA
 from megatron_recipe.diagnose.criterion import GROUPS
 from megatron_recipe.diagnose.output import words_of
 from megatron_recipe.diagnose.strings import PAGES
-from megatron_recipe.errors import DataError
-from megatron_recipe.files import atomic_file
+from megatron_recipe.tables_in_pages import TablesInPages
 
 FILES = {"en": "diagnose.md", "zh": "diagnose.zh-CN.md"}
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
 def table(lang: str) -> str:
@@ -36,27 +34,9 @@ def table(lang: str) -> str:
     return "\n".join((*lines, ""))
 
 
-def with_table(text: str, lang: str) -> str:
-    """A page with the table of this code between its marks. Raises DataError for a page without them."""
-    before, begin, rest = text.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not (begin and end):
-        raise DataError(f"{FILES[lang]} lacks the marks {BEGIN} and {END}; put them where the table is to be")
-    return f"{before}{BEGIN}\n{table(lang)}\n{END}{after}"
-
-
-def write_tables(folder: Path) -> list[Path]:
-    """Bring both pages in `folder` up to date and return their paths."""
-    written = []
-    for lang, name in FILES.items():
-        path = folder / name
-        text = with_table(path.read_text(encoding="utf-8"), lang)
-        with atomic_file(path) as file:
-            file.write(text)
-        written.append(path)
-    return written
+TABLES = TablesInPages(FILES, table)
 
 
 if __name__ == "__main__":
-    for written_page in write_tables(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")):
+    for written_page in TABLES.write(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")):
         say(str(written_page))

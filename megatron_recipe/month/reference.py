@@ -10,14 +10,12 @@ from datetime import date
 from pathlib import Path
 
 from megatron_recipe.console import say
-from megatron_recipe.errors import DataError
-from megatron_recipe.files import atomic_file
 from megatron_recipe.month.month_file import Month
 from megatron_recipe.month.strings import LEDGER, wanted_text
 from megatron_recipe.month.tasks import Task, commands_of, weeks
+from megatron_recipe.tables_in_pages import TablesInPages
 
 FILES = {"en": "month.md", "zh": "month.zh-CN.md"}
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 HEADS = {
     "en": ("day", "task", "command", "proof that is looked for", "tests that ran it"),
     "zh": ("天", "任务", "命令", "查找的证据", "运行过它的测试"),
@@ -53,27 +51,9 @@ def _cells(task: Task, lang: str) -> tuple[str, ...]:
     )
 
 
-def with_table(text: str, lang: str) -> str:
-    """A page with the table of these tasks between its marks. Raises DataError for a page without them."""
-    before, begin, rest = text.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not (begin and end):
-        raise DataError(f"{FILES[lang]} lacks the marks {BEGIN} and {END}; put them where the table is to be")
-    return f"{before}{BEGIN}\n{table(lang)}\n{END}{after}"
-
-
-def write_tables(folder: Path) -> list[Path]:
-    """Bring both pages in `folder` up to date and return their paths."""
-    written = []
-    for lang, name in FILES.items():
-        path = folder / name
-        text = with_table(path.read_text(encoding="utf-8"), lang)
-        with atomic_file(path) as file:
-            file.write(text)
-        written.append(path)
-    return written
+TABLES = TablesInPages(FILES, table)
 
 
 if __name__ == "__main__":
-    for written_page in write_tables(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")):
+    for written_page in TABLES.write(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")):
         say(str(written_page))

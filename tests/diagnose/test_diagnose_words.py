@@ -11,7 +11,7 @@ from megatron_recipe.diagnose.criteria import CRITERIA, judge
 from megatron_recipe.diagnose.criterion import GROUPS, STATES
 from megatron_recipe.diagnose.output import words_of
 from megatron_recipe.diagnose.reading import read_facts
-from megatron_recipe.diagnose.reference import FILES, table, with_table, write_tables
+from megatron_recipe.diagnose.reference import FILES, TABLES, table
 from megatron_recipe.diagnose.signals import LIFE, Signals
 from megatron_recipe.diagnose.strings import CHECKS, METRICS, PAGES
 from megatron_recipe.errors import DataError
@@ -62,14 +62,14 @@ def test_figures_that_are_no_field_have_a_chinese_name(tmp_path: Path) -> None:
 def test_the_committed_table_is_that_of_the_code(lang: str) -> None:
     committed = (DOCS / FILES[lang]).read_text(encoding="utf-8")
     stale = "stale: run `python -m megatron_recipe.diagnose.reference docs`"
-    assert committed == with_table(committed, lang), stale
+    assert committed == TABLES.put(committed, lang), stale
     assert committed.count("| **") == len(CRITERIA)
 
 
 def test_the_table_is_put_between_its_marks(tmp_path: Path) -> None:
     for name in FILES.values():
         (tmp_path / name).write_text("a\n<!-- table: begin -->\nold\n<!-- table: end -->\nb\n")
-    assert [path.name for path in write_tables(tmp_path)] == list(FILES.values())
+    assert [path.name for path in TABLES.write(tmp_path)] == list(FILES.values())
     assert (tmp_path / FILES["en"]).read_text() == (
         f"a\n<!-- table: begin -->\n{table('en')}\n<!-- table: end -->\nb\n"
     )
@@ -77,4 +77,4 @@ def test_the_table_is_put_between_its_marks(tmp_path: Path) -> None:
 
 def test_a_page_without_marks_is_named() -> None:
     with pytest.raises(DataError, match=r"diagnose\.md lacks the marks"):
-        with_table("no marks", "en")
+        TABLES.put("no marks", "en")

@@ -1,26 +1,22 @@
 """RoPE's kernel on a GPU against Transformer Engine's and plain torch in FP32."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "trainer"))
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 LENGTH, BATCH = 300, 3
 
 
-def turned(mixed: torch.Tensor, angles: torch.Tensor, widths: list[int]) -> tuple[torch.Tensor, ...]:
-    query, key, value = torch.split(mixed, widths, dim=3)
-    query = query.reshape(*mixed.shape[:2], -1, widths[1])
-
-    def turn(x: torch.Tensor) -> torch.Tensor:
-        first, second = x.chunk(2, dim=-1)
-        return x * angles.cos() + torch.cat([-second, first], dim=-1) * angles.sin()
-
-    return turn(query), turn(key), value
-
-
 @pytest.mark.parametrize(("groups", "per_group", "width"), [(4, 4, 128), (2, 1, 64), (3, 2, 96)])
 def test_it_turns_and_turns_back(groups, per_group, width):
+    from plain_rope import turned
+
     from megatron_recipe.rotary_kernels import turned_parts
 
     frequencies = 500_000 ** (-torch.arange(0, 1, 2 / width, device="cuda"))

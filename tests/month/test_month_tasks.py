@@ -8,7 +8,7 @@ from made_month import MONTH
 
 from megatron_recipe.errors import DataError
 from megatron_recipe.month.evidence import recognisers
-from megatron_recipe.month.reference import FILES, table, with_table, write_tables
+from megatron_recipe.month.reference import FILES, TABLES, table
 from megatron_recipe.month.tasks import Task, all_tasks, commands_of, filled, weeks
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_the_tests_that_it_names_exist(task: Task) -> None:
 @pytest.mark.parametrize("lang", sorted(FILES))
 def test_the_docs_have_the_table(lang: str) -> None:
     text = (ROOT / "docs" / FILES[lang]).read_text(encoding="utf-8")
-    assert with_table(text, lang) == text, "python -m megatron_recipe.month.reference docs"
+    assert TABLES.put(text, lang) == text, "python -m megatron_recipe.month.reference docs"
     for task in TASKS:
         assert f"`{task.id}`" in table(lang)
 
@@ -68,8 +68,8 @@ def test_the_docs_have_the_table(lang: str) -> None:
 def test_only_the_table_is_replaced(tmp_path: Path) -> None:
     for name in FILES.values():
         (tmp_path / name).write_text("a\n<!-- table: begin -->\nold\n<!-- table: end -->\nb\n")
-    assert len(write_tables(tmp_path)) == 2
+    assert len(TABLES.write(tmp_path)) == 2
     text = (tmp_path / "month.md").read_text(encoding="utf-8")
     assert text.startswith("a\n") and text.endswith("\nb\n") and "old" not in text
     with pytest.raises(DataError, match="lacks the marks"):
-        with_table("no marks", "en")
+        TABLES.put("no marks", "en")
