@@ -1,9 +1,13 @@
 """A recipe's model and optimizer in a bare loop: random tokens, no logging, no guard, no validation, no checkpoints.
 
-`benchmarks.step_profile` looks into its steps, and `benchmarks.train --bare` compares the trainer's with them.
+`benchmarks.step_profile` looks into its steps, `benchmarks.train --bare` compares the trainer's with them, and
+`benchmarks.scaling` spreads them over GPUs.
 """
 
+import itertools
+
 import torch
+from megatron.core import parallel_state
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from benchmarks.step_times import random_batches
@@ -13,24 +17,28 @@ from megatron_recipe.config import Config
 from megatron_recipe.document_mask import schedule_shape
 from megatron_recipe.forward_step import forward_step
 from megatron_recipe.model import build_model
+from megatron_recipe.validate_loss import data_iterators, reduce_losses
 
 
 class BareLoop:
     """Our model, optimizer and schedule, as a run builds them. Needs `parallel.process_groups` around it.
 
-    config: with a micro-batch in numbers. vocab_size: the tokenizer's, before padding.
+    config: with a micro-batch in numbers. vocab_size: the tokenizer's, before padding. Each data-parallel rank has
+    tokens of its own.
     """
 
     def __init__(self, config: Config, vocab_size: int, device: torch.device) -> None:
         parallel.seed_everything(config.train.seed)
         self.config, self.device = config, device
         self.micro_batch = config.batch.micro_batch
-        self.count = config.batch.global_batch_size_samples // self.micro_batch
-        self.tokens = self.count * self.micro_batch * config.model.sequence_length_tokens
+        samples, length = config.batch.global_batch_size_samples, config.model.sequence_length_tokens
+        self.count = samples // (self.micro_batch * parallel_state.get_data_parallel_world_size())
+        self.tokens = samples * length
         self.model = build_model(config, vocab_size, device)
         self.optimizer = optimizers.build_optimizer(config, self.model)
         self.scheduler = optimizers.build_scheduler(config, self.optimizer)
-        self.batches = random_batches(self.micro_batch, config.model.sequence_length_tokens, vocab_size, device)
+        generator = torch.Generator(device).manual_seed(parallel_state.get_data_parallel_rank())
+        self.batches = random_batches(self.micro_batch, length, vocab_size, device, generator)
         self.loss: torch.Tensor | None = None
 
     def step(self) -> None:
@@ -40,13 +48,13 @@ class BareLoop:
         self.optimizer.zero_grad()
         losses = get_forward_backward_func()(
             forward_step_func=forward_step,
-            data_iterator=self.batches,
+            data_iterator=data_iterators(itertools.islice(self.batches, self.count), self.model),
             model=self.model,
             num_microbatches=self.count,
             **schedule_shape(self.config),
             forward_only=False,
         )
-        self.scheduler.step(increment=self.count * self.micro_batch)
+        self.scheduler.step(increment=self.config.batch.global_batch_size_samples)
         self.optimizer.step()
-        total, tokens = losses[-1]["loss"]
+        total, tokens = reduce_losses(losses, self.device)
         self.loss = total / tokens

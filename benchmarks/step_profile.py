@@ -20,20 +20,12 @@ Exit code 1 where a variant failed.
 
 import argparse
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.shared_process import Row, SharedProcess
+
 WARM_UP, TIMED = 3, 5
-USED_UP = 3
-"""Exit code of a worker whose GPU or memory the last variant, which is written down, left in no state for another."""
-
-Row = dict[str, Any]
 
 
 def arguments() -> argparse.Namespace:
@@ -66,62 +58,15 @@ def main() -> int:
     names = [name for name, _ in options.variant] or ["recipe"]
     if len(set(names)) < len(names):
         sys.exit(f"--variant: a name stands there twice: {', '.join(names)}")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    lines = options.out.with_suffix(".lines")
-    lines.unlink(missing_ok=True)
-    end = time.monotonic() + options.seconds
-    rows: list[Row] = []
-    while (left := names[len(rows) :]) and time.monotonic() < end:
-        reason = run_worker(left, lines, options, rows, end)
-        if len(rows) < len(names) and reason:
-            keep({"variant": names[len(rows)], "error": reason}, rows, options.out)
-    for name in names[len(rows) :]:
-        keep({"variant": name, "error": f"not begun after {options.seconds:.0f} s"}, rows, options.out)
-    lines.unlink(missing_ok=True)
+    process = SharedProcess(options.out, options.seconds, options.variant_seconds, line)
+    rows = process.measure(names, worker_command)
     show(rows)
     return int(any("error" in row for row in rows))
-
-
-def run_worker(left: list[str], lines: Path, options: argparse.Namespace, rows: list[Row], end: float) -> str | None:
-    """Take up what a worker writes until it ends. Returns why it left out the variant that it was at, if it did."""
-    worker = subprocess.Popen(worker_command(lines, left), cwd=ROOT, stdout=sys.stderr, start_new_session=True)
-    before, last = len(rows), time.monotonic()
-    reason = None
-    while reason is None and len(rows) < before + len(left):
-        ended = worker.poll() is not None
-        for row in read_lines(lines)[len(rows) - before :]:
-            keep(row, rows, options.out)
-            last = time.monotonic()
-        if ended:
-            break
-        if time.monotonic() > min(last + options.variant_seconds, end):
-            reason = f"not done after {time.monotonic() - last:.0f} s"
-        time.sleep(0.2)
-    if worker.poll() is None:
-        os.killpg(worker.pid, signal.SIGKILL)
-    code = worker.wait()
-    lines.unlink(missing_ok=True)
-    if reason or len(rows) == before + len(left) or (code == USED_UP and len(rows) > before):
-        return reason
-    return f"its process ended with code {code}"
 
 
 def worker_command(lines: Path, names: list[str]) -> list[str]:
     """The process that measures these variants and writes a line of JSON for each."""
     return [sys.executable, "-m", "benchmarks.step_profile", *sys.argv[1:], "--worker", str(lines), *names]
-
-
-def read_lines(path: Path) -> list[Row]:
-    """The whole lines of a file that is still written."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-
-
-def keep(row: Row, rows: list[Row], out: Path) -> None:
-    """Add a row, write all of them, say it."""
-    rows.append(row)
-    out.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    print(line(row), flush=True)
 
 
 def line(row: Row) -> str:

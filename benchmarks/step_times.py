@@ -56,11 +56,13 @@ class Timing:
         return (max(self.step_seconds) - min(self.step_seconds)) / self.seconds
 
 
-def random_batches(micro_batch: int, length: int, vocab_size: int, device: torch.device) -> Iterator[dict[str, Any]]:
-    """Micro-batches of random tokens, without end."""
+def random_batches(
+    micro_batch: int, length: int, vocab_size: int, device: torch.device, generator: torch.Generator | None = None
+) -> Iterator[dict[str, Any]]:
+    """Micro-batches of random tokens, without end; `generator` is on the device, None takes torch's own."""
     positions = torch.arange(length, device=device).expand(micro_batch, -1)
     while True:
-        tokens = torch.randint(0, vocab_size, (micro_batch, length + 1), device=device)
+        tokens = torch.randint(0, vocab_size, (micro_batch, length + 1), device=device, generator=generator)
         yield {
             "tokens": tokens[:, :-1].contiguous(),
             "labels": tokens[:, 1:].contiguous(),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.kernel_times import profiled_kernels, sum_kernels
-from benchmarks.step_profile import TIMED, USED_UP, WARM_UP
+from benchmarks.step_profile import TIMED, WARM_UP
 from benchmarks.step_times import release, synchronize, time_steps
 from benchmarks.variants import Variant, built
 from megatron_recipe import metrics, parallel
@@ -26,7 +26,7 @@ LEFT_OVER_GIB = 1.0
 def work(options: argparse.Namespace, target: list[str]) -> int:
     """Measure the variants that `target` names after the file that the results go to.
 
-    Ends early, with code `USED_UP`, after one that left the GPU or its memory in no state for the next.
+    Ends early after one that left the GPU or its memory in no state for the next.
     """
     path, wanted = Path(target[0]), target[1:]
     given = dict(options.variant) or {"recipe": "-"}
@@ -38,10 +38,10 @@ def work(options: argparse.Namespace, target: list[str]) -> int:
             with path.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"variant": name, "settings": given[name], **row}) + "\n")
             if not answers(ranks.device):
-                os._exit(USED_UP)  # what would be cleaned up is on that GPU
+                os._exit(0)  # what would be cleaned up is on that GPU
             if (held := release(ranks.device)) > LEFT_OVER_GIB:
                 say(f"{held:.1f} GiB of {name} are still held: a new process for the next")
-                os._exit(USED_UP)
+                os._exit(0)
     return 0
 
 

@@ -58,6 +58,9 @@ def process_groups(config: Config, folder: Path | None = None) -> Iterator[Ranks
     if world_size > 1:
         store, rank, _ = next(dist.rendezvous("env://", timeout=timeout))
         store = dist.PrefixStore(attempt_name(world_size), store)
+        # groups that these processes started before and ended again left their addresses in the store, too
+        started = (store.add("starts", 1) - 1) // world_size
+        store = dist.PrefixStore(f"start_{started}", store)
         dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     else:
         # a store in memory: a single process needs no port, so two runs on one machine never meet

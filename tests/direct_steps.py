@@ -1,18 +1,19 @@
 """Optimizer steps on fixed random tokens inside the test's process: no dataset, no run folder, no command."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from megatron.core import dist_checkpointing
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from small_runs import MODEL
 
-from megatron_recipe import model, optimizer, parallel
+from megatron_recipe import model, optimizer, overlap, parallel
 from megatron_recipe.checkpoint import Training
 from megatron_recipe.config import Config
+from megatron_recipe.forward_step import forward_step
 from megatron_recipe.recipes import load_config
 from megatron_recipe.run_state import RunState
+from megatron_recipe.validate_loss import data_iterators, reduce_losses
 
 VOCAB, BATCH, MICRO_BATCH = 256, 8, 2
 
@@ -66,34 +67,22 @@ class DirectRun:
         ]
 
     def backward(self, forward_only: bool = False) -> float:
-        """Forward and backward of the next step's micro-batches; returns their mean loss."""
+        """Forward and backward of the next step's micro-batches; returns their mean loss, equal on all ranks."""
         batches = self.micro_batches(self.done)
-        losses: list[torch.Tensor] = []
-
-        def forward(iterator: Any, chunk: Any) -> Any:
-            batch = next(iterator)
-            output = chunk(batch["tokens"], batch["position_ids"], attention_mask=None, labels=batch["labels"])
-
-            def loss(token_losses: torch.Tensor) -> Any:
-                losses.append(token_losses.detach().float().mean())
-                count = torch.tensor(token_losses.numel(), dtype=torch.int, device=self.device)
-                return token_losses.float().sum(), count, {}
-
-            return output, loss
-
         for chunk in self.model:
             chunk.zero_grad_buffer()
         self.optimizer.zero_grad()
-        get_forward_backward_func()(
-            forward_step_func=forward,
-            data_iterator=iter(batches) if len(self.model) == 1 else [iter(batches) for _ in self.model],
+        losses = get_forward_backward_func()(
+            forward_step_func=forward_step,
+            data_iterator=data_iterators(iter(batches), self.model),
             model=self.model,
             num_microbatches=len(batches),
             seq_length=self.config.model.sequence_length_tokens,
             micro_batch_size=MICRO_BATCH,
             forward_only=forward_only,
         )
-        return float(torch.stack(losses).mean()) if losses else 0.0
+        total, tokens = reduce_losses(losses, self.device)
+        return float(total / tokens)
 
     def gradients(self) -> dict[str, torch.Tensor]:
         """The summed gradients of all weights, by name."""
@@ -131,7 +120,12 @@ class DirectRun:
     def save(self, folder: Path) -> None:
         """Write a checkpoint into a new folder."""
         folder.mkdir()
-        dist_checkpointing.save(self.training.sharded_state(is_loading=False), str(folder))
+        self.write(folder)
+
+    def write(self, folder: Path) -> None:
+        """Write a checkpoint into a folder that is there; all ranks call it."""
+        with overlap.parameters_in_place(self.model):
+            dist_checkpointing.save(self.training.sharded_state(is_loading=False), str(folder))
 
     def load(self, folder: Path, done: int) -> None:
         """Load it as a start does, into a fresh model and optimizer; `done` steps were taken before."""

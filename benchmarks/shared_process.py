@@ -1,0 +1,101 @@
+"""Measurements that share a process, since starting one takes half a minute, and that cost a new one where it breaks.
+
+The process is told a file and the names that are left, and appends a line of JSON to the file for each when it is done.
+It may end before the last name: with code 0 after a row, or with any after one that says an error. A new process takes
+up what is left. One that ends otherwise costs the name that it was at.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from benchmarks.child import ROOT
+
+Row = dict[str, Any]
+Command = Callable[[Path, list[str]], list[str]]
+"""From the file and the names that are left to what is run."""
+LOOK_EVERY_SECONDS = 0.2
+
+
+@dataclass
+class SharedProcess:
+    """Rows of named measurements, one after the other; `out` holds all of them after each."""
+
+    out: Path
+    seconds: float
+    """For all."""
+    each_seconds: float
+    """For one, its share of the start included."""
+    told: Callable[[Row], str]
+    """A row in a line."""
+    log: IO[bytes] | None = None
+    """What the process says; None is standard error."""
+    key: str = "variant"
+    """What a row calls its name."""
+    rows: list[Row] = field(default_factory=list)
+    end: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.end = time.monotonic() + self.seconds
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+
+    def measure(self, names: list[str], command: Command) -> list[Row]:
+        """A row for each name; {"error": …} where there is nothing else to say."""
+        begun, lines = len(self.rows), self.out.with_suffix(".lines")
+        lines.unlink(missing_ok=True)
+        while (left := names[len(self.rows) - begun :]) and time.monotonic() < self.end:
+            reason = self._run(command(lines, left), lines, len(left))
+            if reason:
+                self._keep({self.key: names[len(self.rows) - begun], "error": reason})
+        for name in names[len(self.rows) - begun :]:
+            self._keep({self.key: name, "error": f"not begun after {self.seconds:.0f} s"})
+        return self.rows[begun:]
+
+    def _run(self, command: list[str], lines: Path, wanted: int) -> str | None:
+        """Take up what a process writes until it ends. Returns why it left out the one that it was at, if it did."""
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=self.log or sys.stderr,
+            stderr=self.log,
+            start_new_session=True,
+        )
+        before, last = len(self.rows), time.monotonic()
+        reason = None
+        while reason is None and len(self.rows) < before + wanted:
+            ended = process.poll() is not None
+            for row in read_lines(lines)[len(self.rows) - before :]:
+                self._keep(row)
+                last = time.monotonic()
+            if ended:
+                break
+            if time.monotonic() > min(last + self.each_seconds, self.end):
+                reason = f"not done after {time.monotonic() - last:.0f} s"
+            time.sleep(LOOK_EVERY_SECONDS)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        code = process.wait()
+        lines.unlink(missing_ok=True)
+        done = len(self.rows) - before
+        if done == wanted or (reason is None and done and (code == 0 or "error" in self.rows[-1])):
+            return None
+        return reason or f"its process ended with code {code}"
+
+    def _keep(self, row: Row) -> None:
+        """Add a row, write all of them, say it."""
+        self.rows.append(row)
+        self.out.write_text(json.dumps(self.rows, indent=1), encoding="utf-8")
+        print(self.told(row), flush=True)
+
+
+def read_lines(path: Path) -> list[Row]:
+    """The whole lines of a file that is still written."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -1,0 +1,60 @@
+"""Measurements that share a process, with a small program in the process's place."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.shared_process import Command, Row, SharedProcess
+
+ONE_LINE = (
+    "import sys, json, time; name = sys.argv[2]; "
+    "open(sys.argv[1], 'a').write(json.dumps({'variant': name, 'value': 1}) + '\\n'); "
+)
+
+
+def running(code: str) -> Command:
+    """A process that runs `code`; it finds the file and the names in sys.argv."""
+    return lambda lines, names: [sys.executable, "-c", code, str(lines), *names]
+
+
+def shared(out: Path, seconds: float = 60.0, each: float = 20.0) -> SharedProcess:
+    return SharedProcess(out, seconds, each, str)
+
+
+def by_name(rows: list[Row]) -> dict[str, str | int]:
+    """What became of each."""
+    return {row["variant"]: row.get("error", "fine") for row in rows}
+
+
+@pytest.mark.parametrize(
+    "code, reasons",
+    [
+        (
+            ONE_LINE + "sys.exit(9 if name == 'a' else 0)",
+            {"a": "fine", "b": "its process ended with code 9", "c": "fine"},
+        ),
+        (ONE_LINE + "sys.exit(0)", {"a": "fine", "b": "fine", "c": "fine"}),
+        (ONE_LINE.replace("'value'", "'error'") + "sys.exit(1)", {"a": 1, "b": 1, "c": 1}),
+        ("import sys; sys.exit(4)", dict.fromkeys("abc", "its process ended with code 4")),
+    ],
+)
+def test_a_process_that_ends_early_costs_the_one_that_it_was_at(tmp_path, code, reasons):
+    process = shared(tmp_path / "rows.json")
+    assert by_name(process.measure(["a", "b", "c"], running(code))) == reasons
+    assert json.loads((tmp_path / "rows.json").read_text()) == process.rows
+    assert by_name(process.measure(["d"], running(code))) == {"d": reasons["a"]}  # those before stay
+    assert [row["variant"] for row in process.rows] == ["a", "b", "c", "d"]
+
+
+def test_one_that_takes_too_long_is_ended_and_the_next_goes_on(tmp_path):
+    code = "import time, sys; name = sys.argv[2]; time.sleep(60 if name == 'slow' else 0); " + ONE_LINE
+    rows = by_name(shared(tmp_path / "rows.json", each=2.0).measure(["slow", "quick"], running(code)))
+    assert rows["slow"].startswith("not done after") and rows["quick"] == "fine"
+
+
+def test_after_the_time_for_all_none_is_begun(tmp_path):
+    forever = running("import time; time.sleep(60)")
+    rows = by_name(shared(tmp_path / "rows.json", seconds=2.0).measure(["a", "b"], forever))
+    assert rows["a"].startswith("not done after") and rows["b"] == "not begun after 2 s"
