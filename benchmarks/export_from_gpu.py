@@ -52,7 +52,7 @@ RUN = (
     "checkpoint.milestone_weights_only=true",
     "logging.tensorboard=false",
 )
-LOGITS, LOGIT_TOKENS = "gpu_logits.pt", 4096
+LOGITS, LOGIT_TOKENS = "gpu_logits.pt", 2048
 LEAST_AGREEMENT, MOST_PARAMETERS = 0.995, 6_000_000
 KEPT_OF_DATASET = ("manifest.json", "validation.jsonl", "tokenizer")
 

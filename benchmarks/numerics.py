@@ -6,7 +6,8 @@
         --run fused kernels.layer=fused
 
 Each `--run NAME SETTINGS` is a run of the real trainer; the first is what the others are compared with, the second says
-what rounding alone does: the same arithmetic, added up in another order. `--step-tokens` (32,768) sets the batch.
+what rounding alone does: the same arithmetic, added up in another order. `--step-tokens` (32,768) sets the batch,
+`--at-once` how many runs share the GPU: a curve does not depend on the time that it takes.
 
 Prints for each run the mean loss over the last tenth of the steps, its distance from the first run's, and the largest
 distance of the two curves after smoothing over `--smooth` steps; draws OUT/numerics.png; and last
@@ -17,6 +18,7 @@ import argparse
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,7 @@ def main() -> int:
     parser.add_argument("--step-tokens", type=int, default=32_768)
     parser.add_argument("--smooth", type=int, default=10)
     parser.add_argument("--most", type=float, default=0.01)
+    parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("work/numerics"))
     parser.add_argument("--run", nargs=2, action="append", required=True, metavar=("NAME", "SETTINGS"))
     options = parser.parse_args()
@@ -132,11 +135,14 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     curves: list[Curve] = []
     facts: dict[str, Any] = {}
-    for name, settings in options.run:
-        curves.append(train(name, settings, options))
-        facts[name] = {"settings": settings, "losses": curves[-1].losses}
-        (options.out / "numerics.json").write_text(json.dumps(facts), encoding="utf-8")
-        print(f"{name}: loss {curves[-1].losses[0]:.4f} to {curves[-1].end():.4f}", flush=True)
+    with ThreadPoolExecutor(options.at_once) as pool:
+        for (name, settings), curve in zip(
+            options.run, pool.map(lambda run: train(*run, options), options.run), strict=True
+        ):
+            curves.append(curve)
+            facts[name] = {"settings": settings, "losses": curve.losses}
+            (options.out / "numerics.json").write_text(json.dumps(facts), encoding="utf-8")
+            print(f"{name}: loss {curve.losses[0]:.4f} to {curve.end():.4f}", flush=True)
     draw(curves, options)
     return report(curves, options)
 
