@@ -7,7 +7,8 @@
 
 Each `--run NAME SETTINGS` is a run of the real trainer; the first is what the others are compared with, the second says
 what rounding alone does: the same arithmetic, added up in another order. `--step-tokens` (32,768) sets the batch,
-`--at-once` how many runs share the GPU: a curve does not depend on the time that it takes.
+`--set` a setting of all, `--at-once` how many share the GPU: a curve does not depend on the time that it takes. The
+learning rate must be one at which the run is calm: where the loss spikes, rounding grows as large as anything.
 
 Prints for each run the mean loss over the last tenth of the steps, its distance from the first run's, and the largest
 distance of the two curves after smoothing over `--smooth` steps; draws OUT/numerics.png; and last
@@ -67,6 +68,7 @@ def train(name: str, settings: str, options: argparse.Namespace) -> Curve:
         f"train.steps={options.steps}",
         f"batch.global_batch_size_samples={options.step_tokens // length}",
         *QUIET,
+        *options.common,
         *(setting for setting in settings.split(",") if setting),
     ]
     folder = options.out / name
@@ -123,6 +125,7 @@ def main() -> int:
     parser.add_argument("--data", required=True, help="A prepared dataset.")
     parser.add_argument("--recipe", default="gpt_100m")
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--set", dest="common", action="append", default=[], metavar="section.field=value")
     parser.add_argument("--step-tokens", type=int, default=32_768)
     parser.add_argument("--smooth", type=int, default=10)
     parser.add_argument("--most", type=float, default=0.01)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.scaling --out OUT                       # every recipe and layout, on all GPUs that are here
     python -m benchmarks.scaling --out OUT --gpus 2 --recipes gpt_1b gpt_7b --layouts DP "TP 2" "PP 2"
+    python -m benchmarks.scaling --out OUT --rows gpt_1b:alone gpt_1b:DP "gpt_7b:PP 2"
     python -m benchmarks.scaling --show OUT/scaling.json
 
 Layouts are data parallel (DP; also with communication that waits, and with an optimizer that is not split) and, for
@@ -31,7 +32,7 @@ from megatron_recipe.errors import ConfigError
 from megatron_recipe.recipes import load_config
 
 RECIPES = ("gpt_1b", "gpt_1b_fp8", "gpt_3b", "gpt_3b_fp8", "gpt_7b", "gpt_7b_fp8")
-ALONE, LONG = "alone", 16_384
+ALONE, ALONE_LONG, LONG = "alone", "alone, 16k", 16_384
 IN_FLIGHT = 8
 """Micro-batches of a step for each stage of a pipeline: 6 % of idle time in theory."""
 # tokens a GPU of a step, by the recipe's size: a second or two each
@@ -93,6 +94,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--gpus", type=int, help="how many; by default all that are here")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
     parser.add_argument("--layouts", nargs="+", help="by default all of this number of GPUs, and each recipe alone")
+    parser.add_argument("--rows", nargs="+", metavar="RECIPE:LAYOUT", help="just these, in this order")
     parser.add_argument("--set", dest="common", action="append", default=[], metavar="section.field=value")
     parser.add_argument("--tokens", type=int, help="a GPU in each step; by default by the recipe's size")
     parser.add_argument("--vocab-size", type=int, default=32_000)
@@ -109,23 +111,19 @@ def arguments() -> argparse.Namespace:
 
 def cases(options: argparse.Namespace, gpus: int) -> list[Case]:
     """All rows that were asked for, those of one GPU first. Raises ConfigError for an unknown layout or recipe."""
-    known = layouts(gpus)
-    wanted = options.layouts or [ALONE, *(known if gpus > 1 else ())]
-    unknown = [name for name in wanted if name not in known and name != ALONE]
-    if unknown:
-        raise ConfigError(f"--layouts {unknown[0]!r}: {gpus} GPUs have {ALONE}, {', '.join(known)}")
-    for recipe in options.recipes:
+    spread = layouts(gpus)
+    known = {ALONE: (), ALONE_LONG: spread["DP, 16k"], **spread}
+    wanted = options.layouts or (list(known) if gpus > 1 else [ALONE, ALONE_LONG])
+    rows = [row.partition(":")[::2] for row in options.rows or ()]
+    rows = rows or [(recipe, layout) for recipe in options.recipes for layout in wanted]
+    found = []
+    for recipe, layout in rows:
+        if layout not in known:
+            raise ConfigError(f"layout {layout!r}: {gpus} GPUs have {', '.join(known)}")
         load_config(recipe, tuple(options.common))
-    long = "DP, 16k"
-    alone = [Case(recipe, ALONE, (), 1, False) for recipe in options.recipes if ALONE in wanted]
-    alone += [Case(recipe, f"{ALONE}, 16k", known[long], 1, True) for recipe in options.recipes if long in wanted]
-    spread = [
-        Case(recipe, name, known[name], gpus, name.endswith("16k"))
-        for recipe in options.recipes
-        for name in wanted
-        if name != ALONE
-    ]
-    return alone + spread
+        alone = layout in (ALONE, ALONE_LONG)
+        found.append(Case(recipe, layout, known[layout], 1 if alone else gpus, layout.endswith("16k")))
+    return sorted(found, key=lambda case: case.gpus)
 
 
 def gpus_here() -> int:
