@@ -1,4 +1,4 @@
-"""On a GPU: readings of the model change no bit of the training, hold in every kind of layer and cost little memory."""
+"""On a GPU: readings of the model change nothing in the training, hold in every kind of layer and cost little memory."""
 
 import math
 import subprocess
@@ -39,8 +39,10 @@ def test_training_does_not_notice(dataset, tmp_path, layer):
     kernels = f"kernels.layer={layer}"
     read = trained(dataset, tmp_path / "read", kernels)
     blind = trained(dataset, tmp_path / "blind", kernels, "logging.model_readings=false")
-    for field in ("loss", "grad_norm", "learning_rate"):
-        assert [record[field] for record in read] == [record[field] for record in blind], field
+    # on a CPU they are equal to the last bit; here attention's backward pass adds in no fixed order
+    for field, tolerance in (("loss", 1e-3), ("grad_norm", 3e-2), ("learning_rate", 0)):
+        expected = [record[field] for record in blind]
+        assert [record[field] for record in read] == pytest.approx(expected, rel=tolerance, abs=0), field
     assert read[-1]["memory_gb"] - blind[-1]["memory_gb"] < SPARE_GB
     for record in read:
         assert math.hypot(*(record[f"grad_norm_{kind}"] for kind in KINDS)) == pytest.approx(record["grad_norm"], 1e-3)
