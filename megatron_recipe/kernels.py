@@ -35,28 +35,29 @@ def is_installed(package: str) -> bool:
 def choose(config: Config, capability: tuple[int, int], has: Callable[[str], bool] = is_installed) -> Kernels:
     """The kernels of a run on a card of this compute capability, where Transformer Engine is there.
 
-    has: whether a package is there, by the name of its distribution.
+    has: whether a package is there, by the name of its distribution; asked only where `auto` would take it.
     """
     wanted = config.kernels
     is_hopper = capability >= HOPPER
-    fits = next(_fused_problems(config), None) is None and is_hopper
+    fuses = wanted.layer == "auto" and is_hopper and next(_fused_problems(config), None) is None
     # FP8's fusions are Transformer Engine's own
-    fits = fits and (config.precision.fp8 != "off" or has(QUACK))
-    attends = next(_flash_problems(config), None) is None and is_hopper and has(FLASH_ATTENTION)
+    fuses = fuses and (config.precision.fp8 != "off" or has(QUACK))
+    attends = wanted.attention == "auto" and is_hopper and next(_flash_problems(config), None) is None
     return Kernels(
-        layer="fused" if wanted.layer == "fused" or (wanted.layer == "auto" and fits) else "engine",
-        attention="flash" if wanted.attention == "auto" and attends else wanted.attention,
+        layer="fused" if wanted.layer == "fused" or fuses else "engine",
+        attention="flash" if attends and has(FLASH_ATTENTION) else wanted.attention,
         loss="megatron" if wanted.loss == "megatron" or config.precision.dtype == "fp16" else "engine",
     )
 
 
-def planned(config: Config, capability: tuple[int, int]) -> Config:
+def planned(config: Config, capability: tuple[int, int], has: Callable[[str], bool] = is_installed) -> Config:
     """The configuration with the layer and the loss that a run on such a card will have, for estimates.
 
     On a machine without Transformer Engine the plan is for another one, where all packages are taken to be there.
+    has: as for `choose`.
     """
     is_here = find_spec("transformer_engine") is not None
-    chosen = choose(config, capability, is_installed if is_here else lambda package: True)
+    chosen = choose(config, capability, has if is_here else lambda package: True)
     return config.model_copy(
         update={"kernels": config.kernels.model_copy(update={"layer": chosen.layer, "loss": chosen.loss})}
     )

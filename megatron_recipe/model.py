@@ -15,7 +15,17 @@ from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from megatron_recipe import cpu_backend, engine_layers, kernels, overlap, parallel, precision, recompute, wgrad_fusion
+from megatron_recipe import (
+    cpu_backend,
+    engine_layers,
+    kernel_trial,
+    kernels,
+    overlap,
+    parallel,
+    precision,
+    recompute,
+    wgrad_fusion,
+)
 from megatron_recipe.config import Config, MemoryConfig
 from megatron_recipe.flops import padded_vocab_size
 from megatron_recipe.kernels import Kernels
@@ -38,7 +48,9 @@ def transformer_engine_is_there() -> bool:
 
 def chosen_kernels(config: Config) -> Kernels | None:
     """The kernels of this machine's card; None where there is no Transformer Engine, hence no choice."""
-    return kernels.choose(config, torch.cuda.get_device_capability()) if transformer_engine_is_there() else None
+    if not transformer_engine_is_there():
+        return None
+    return kernels.choose(config, torch.cuda.get_device_capability(), kernel_trial.runs_here)
 
 
 def layers_name(config: Config) -> str:

@@ -7,6 +7,7 @@ import torch
 
 from megatron_recipe import console
 from megatron_recipe.config import Config
+from megatron_recipe.kernel_trial import runs_here
 from megatron_recipe.plan.hardware import Hardware, hardware_for, profile, unknown_hardware
 from megatron_recipe.plan.resolve import resolve
 
@@ -33,9 +34,10 @@ def hardware_here(as_if: str | None = None) -> Hardware | None:
 
 def choose(config: Config, vocab_size: int, world_size: int, recipe: str | None, hardware: Hardware | None) -> Config:
     """`auto` as numbers, said once. Raises ConfigError where nothing fits, or the card lacks the precision."""
-    chosen = resolve(config, vocab_size, hardware if torch.cuda.is_available() else None, world_size, recipe)
+    card = hardware if torch.cuda.is_available() else None
+    chosen = resolve(config, vocab_size, card, world_size, recipe, has=runs_here)
     is_choice = config.batch.micro_batch_size_samples == "auto"
     if is_choice and os.environ.get("RANK", "0") == "0":
-        card = hardware.card if hardware else "the CPU"
-        console.say(f"for {card}: micro-batch {chosen.batch.micro_batch}, recompute {chosen.memory.recompute}")
+        name = hardware.card if hardware else "the CPU"
+        console.say(f"for {name}: micro-batch {chosen.batch.micro_batch}, recompute {chosen.memory.recompute}")
     return chosen

@@ -4,11 +4,11 @@ The order of preference: no recompute with any micro-batch, then the largest mic
 gpt_1b from 4 to 8 gains 2 % on an H100; full recompute costs a quarter of the speed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from megatron_recipe.config import Config
 from megatron_recipe.errors import ConfigError
-from megatron_recipe.kernels import planned
+from megatron_recipe.kernels import is_installed, planned
 from megatron_recipe.plan.hardware import BLOCKWISE_FROM, GIB, Hardware
 from megatron_recipe.plan.memory import RECOMPUTE_LEVELS, Memory, data_ranks, estimate_memory
 
@@ -20,7 +20,12 @@ CPU_MICRO_BATCH = 8
 
 
 def resolve(
-    config: Config, vocab_size: int, hardware: Hardware | None, world_size: int, recipe: str | None = None
+    config: Config,
+    vocab_size: int,
+    hardware: Hardware | None,
+    world_size: int,
+    recipe: str | None = None,
+    has: Callable[[str], bool] = is_installed,
 ) -> Config:
     """Replace `auto` in batch.micro_batch_size_samples and memory.recompute; numbers that are set stay.
 
@@ -29,6 +34,7 @@ def resolve(
         hardware: each rank's card; None is a CPU.
         world_size: processes in all.
         recipe: its name where there is one, to name its sister in BF16.
+        has: whether a package of kernels can be used.
 
     Raises:
         ConfigError: the card lacks the precision, or nothing fits its memory.
@@ -38,7 +44,7 @@ def resolve(
     check_precision(config, hardware, recipe)
     if config.batch.micro_batch_size_samples != "auto" and config.memory.recompute != "auto":
         return config
-    on_card = planned(config, hardware.capability)
+    on_card = planned(config, hardware.capability, has)
     for recompute in _levels(config):
         for micro_batch in _micro_batches(config, world_size):
             if fits(estimate_memory(on_card, vocab_size, world_size, micro_batch, recompute), hardware):

@@ -1,4 +1,4 @@
-"""On a GPU: readings of the model change nothing in the training, hold in every kind of layer and cost little memory."""
+"""On a GPU: readings of the model change nothing in the training, hold in every kind of layer, cost little memory."""
 
 import math
 import subprocess
