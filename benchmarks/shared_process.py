@@ -2,7 +2,8 @@
 
 The process is told a file and the names that are left, and appends a line of JSON to the file for each when it is done.
 It may end before the last name: with code 0 after a row, or with any after one that says an error. A new process takes
-up what is left. One that ends otherwise costs the name that it was at.
+up what is left. One that ends otherwise costs the name that it was at. Where process after process fails alike, the
+rest is left out.
 """
 
 import json
@@ -22,6 +23,8 @@ Row = dict[str, Any]
 Command = Callable[[Path, list[str]], list[str]]
 """From the file and the names that are left to what is run."""
 LOOK_EVERY_SECONDS = 0.2
+ALIKE = 3
+"""New processes in a row that end with the same error, each at its first row: it is not the row's, and starts cost."""
 
 
 @dataclass
@@ -49,13 +52,21 @@ class SharedProcess:
     def measure(self, names: list[str], command: Command) -> list[Row]:
         """A row for each name; {"error": …} where there is nothing else to say."""
         begun, lines = len(self.rows), self.out.with_suffix(".lines")
+        alike, error = 0, None
         lines.unlink(missing_ok=True)
         while (left := names[len(self.rows) - begun :]) and time.monotonic() < self.end:
+            before = len(self.rows)
             reason = self._run(command(lines, left), lines, len(left))
             if reason:
                 self._keep({self.key: names[len(self.rows) - begun], "error": reason})
+            failed_alone = len(self.rows) == before + 1 and "error" in self.rows[-1]
+            alike = alike + 1 if failed_alone and self.rows[-1]["error"] == error else int(failed_alone)
+            error = self.rows[-1].get("error")
+            if alike == ALIKE:
+                break
+        why = f"left out: {ALIKE} before it failed alike" if alike == ALIKE else f"not begun after {self.seconds:.0f} s"
         for name in names[len(self.rows) - begun :]:
-            self._keep({self.key: name, "error": f"not begun after {self.seconds:.0f} s"})
+            self._keep({self.key: name, "error": why})
         return self.rows[begun:]
 
     def _run(self, command: list[str], lines: Path, wanted: int) -> str | None:

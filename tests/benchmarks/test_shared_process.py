@@ -14,6 +14,9 @@ ONE_LINE = (
 )
 
 
+LEFT_OUT = "left out: 3 before it failed alike"
+
+
 def running(code: str) -> Command:
     """A process that runs `code`; it finds the file and the names in sys.argv."""
     return lambda lines, names: [sys.executable, "-c", code, str(lines), *names]
@@ -46,6 +49,19 @@ def test_a_process_that_ends_early_costs_the_one_that_it_was_at(tmp_path, code, 
     assert json.loads((tmp_path / "rows.json").read_text()) == process.rows
     assert by_name(process.measure(["d"], running(code))) == {"d": reasons["a"]}  # those before stay
     assert [row["variant"] for row in process.rows] == ["a", "b", "c", "d"]
+
+
+def test_a_fault_that_is_not_the_rows_own_ends_the_attempts(tmp_path):
+    process = shared(tmp_path / "rows.json")
+    rows = by_name(process.measure(list("abcde"), running("import sys; sys.exit(4)")))
+    assert rows == {**dict.fromkeys("abc", "its process ended with code 4"), **dict.fromkeys("de", LEFT_OUT)}
+    assert by_name(process.measure(["f"], running(ONE_LINE))) == {"f": "fine"}
+
+
+def test_faults_of_single_rows_do_not(tmp_path):
+    code = "import sys; sys.exit(5 if sys.argv[2] in 'bd' else 4)"
+    rows = by_name(shared(tmp_path / "rows.json").measure(list("abcde"), running(code)))
+    assert LEFT_OUT not in rows.values()
 
 
 def test_one_that_takes_too_long_is_ended_and_the_next_goes_on(tmp_path):
