@@ -95,6 +95,27 @@ def fp8_on_old_card(scene: Scene) -> str:
     return on_card("gpt_1b_fp8", "a100_80")
 
 
+@says("kernels-fail")
+def kernels_fail(scene: Scene) -> str:
+    from contextlib import nullcontext
+
+    import torch
+
+    from megatron_recipe import kernel_trial
+
+    def fails() -> float:
+        raise TypeError("epilogue fn depends on a ContextVar")
+
+    scene.patch.setattr(kernel_trial, "is_installed", lambda package: True)
+    scene.patch.setattr(kernel_trial, "quack_error", fails)
+    scene.patch.setattr(torch.cuda, "device", lambda index: nullcontext())
+    scene.patch.delenv("RANK", raising=False)
+    kernel_trial._failure.cache_clear()
+    assert not kernel_trial.runs_here(kernel_trial.QUACK)
+    kernel_trial._failure.cache_clear()
+    return scene.printed().strip()
+
+
 # --- mirrors, downloads, files ---
 
 

@@ -47,6 +47,30 @@ def test_peaks_are_within_three_hundredths_of_what_was_measured(recipe, sets, mi
     assert memory.allocated == pytest.approx(peak * GIB, rel=0.03)
 
 
+TENSOR = ("parallel.tensor=2", "parallel.sequence_parallel=true", *ENGINE)
+PIPELINE = ("parallel.pipeline=2", *FUSED)
+# The fullest of the GPUs: one H200, and two, by `python -m benchmarks.scaling`, 2026-11-30
+SPREAD = [
+    ("gpt_1b", FUSED, 1, 64, 16, 80.4),
+    ("gpt_1b_fp8", FUSED, 1, 64, 16, 87.5),
+    ("gpt_3b", FUSED, 1, 16, 8, 107.1),
+    ("gpt_1b", FUSED, 2, 64, 16, 74.6),
+    ("gpt_1b", PIPELINE, 2, 64, 4, 25.0),
+    ("gpt_1b", TENSOR, 2, 64, 16, 48.8),
+    ("gpt_7b", FUSED, 2, 16, 2, 109.4),
+    ("gpt_7b", TENSOR, 2, 16, 4, 96.1),
+]
+
+
+@pytest.mark.parametrize(("recipe", "sets", "gpus", "samples", "micro_batch", "peak"), SPREAD)
+def test_peaks_of_layouts_are_within_three_hundredths_of_what_was_measured(
+    recipe, sets, gpus, samples, micro_batch, peak
+):
+    config = load_config(recipe, (f"batch.global_batch_size_samples={samples}", *sets))
+    memory = estimate_memory(config, VOCABULARY, gpus, micro_batch, "none")
+    assert memory.allocated == pytest.approx(peak * GIB, rel=0.03)
+
+
 def test_bytes_of_a_layer_by_hand():
     """gpt_1b: width 2048, keys and values 512 wide, SwiGLU 8192, 16 heads."""
     token = {
