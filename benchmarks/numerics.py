@@ -7,8 +7,8 @@
 
 Each `--run NAME SETTINGS` is a run of the real trainer; the first is what the others are compared with, the second says
 what rounding alone does: the same arithmetic, added up in another order. `--step-tokens` (32,768) sets the batch,
-`--set` a setting of all, `--at-once` how many share the GPU: a curve does not depend on the time that it takes, and
-three hide each other's starts (eight on one H200 took longer than one after the other). The learning rate must be one at which the run is calm: where the loss spikes, rounding grows as large as anything.
+`--set` a setting of all, `--at-once` how many share the GPU: a curve does not depend on the time that it takes. The
+learning rate must be one at which the run is calm: where the loss spikes, rounding grows as large as anything.
 
 Prints for each run the mean loss over the last tenth of the steps, its distance from the first run's, and the largest
 distance of the two curves after smoothing over `--smooth` steps; draws OUT/numerics.png; and last
