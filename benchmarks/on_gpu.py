@@ -178,7 +178,11 @@ def main() -> int:
     cards = this_machine(None, None, len(jobs)).devices
     if not cards:
         sys.exit("no GPU is visible here: `megatron-recipe doctor` says why; --dry-run shows the commands")
-    ended = JobQueue(options.out, cards, time.monotonic() + options.seconds).run(jobs)
+    try:
+        ended = JobQueue(options.out, cards, time.monotonic() + options.seconds).run(jobs)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on", file=sys.stderr)
+        return 130
     for job in jobs:
         found = ended.get(job.name)
         print(f"{job.name:34} {'left' if found is None else json.dumps({k: found[k] for k in ('code', 'seconds')})}")

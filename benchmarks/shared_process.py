@@ -22,7 +22,7 @@ from benchmarks.child import ROOT
 Row = dict[str, Any]
 Command = Callable[[Path, list[str]], list[str]]
 """From the file and the names that are left to what is run."""
-LOOK_EVERY_SECONDS = 0.2
+LOOK_EVERY_SECONDS, GRACE_SECONDS = 0.2, 10.0
 ALIKE = 3
 """New processes in a row that end with the same error, each at its first row: it is not the row's, and starts cost."""
 
@@ -78,9 +78,21 @@ class SharedProcess:
             stderr=self.log,
             start_new_session=True,
         )
-        before, last = len(self.rows), time.monotonic()
-        reason = None
-        while reason is None and len(self.rows) < before + wanted:
+        before = len(self.rows)
+        try:
+            reason = self._follow(process, lines, before, wanted)
+        finally:
+            code = end(process)
+        lines.unlink(missing_ok=True)
+        done = len(self.rows) - before
+        if done == wanted or (reason is None and done and (code == 0 or "error" in self.rows[-1])):
+            return None
+        return reason or f"its process ended with code {code}"
+
+    def _follow(self, process: subprocess.Popen[bytes], lines: Path, before: int, wanted: int) -> str | None:
+        """Take up rows until all are there or the process has ended. Returns why it has to end, if it does."""
+        last = time.monotonic()
+        while len(self.rows) < before + wanted:
             ended = process.poll() is not None
             for row in read_lines(lines)[len(self.rows) - before :]:
                 self._keep(row)
@@ -88,22 +100,26 @@ class SharedProcess:
             if ended:
                 break
             if time.monotonic() > min(last + self.each_seconds, self.end):
-                reason = f"not done after {time.monotonic() - last:.0f} s"
+                return f"not done after {time.monotonic() - last:.0f} s"
             time.sleep(LOOK_EVERY_SECONDS)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
-        lines.unlink(missing_ok=True)
-        done = len(self.rows) - before
-        if done == wanted or (reason is None and done and (code == 0 or "error" in self.rows[-1])):
-            return None
-        return reason or f"its process ended with code {code}"
+        return None
 
     def _keep(self, row: Row) -> None:
         """Add a row, write all of them, say it."""
         self.rows.append(row)
         self.out.write_text(json.dumps(self.rows, indent=1), encoding="utf-8")
         print(self.told(row), flush=True)
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    """End a process that leads a group of its own, and what it started; returns its exit code."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)  # torchrun's processes are not of its group: it ends them
+        try:
+            return process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
 
 
 def read_lines(path: Path) -> list[Row]:
