@@ -123,7 +123,10 @@ def _table() -> dict[str, Any]:
 
 def _hardware(name: str, values: dict[str, Any]) -> Hardware:
     major, minor = str(values["capability"]).split(".")
-    measured = _table()[values.get("same_chip_as", name)].get("measured", ())
+    of_chip = _table()[values["same_chip_as"]].get("measured", []) if "same_chip_as" in values else []
+    own = values.get("measured", [])
+    known = {(row["parameters"], row["fp8"]) for row in own}
+    measured = [*own, *(row for row in of_chip if (row["parameters"], row["fp8"]) not in known)]
     return Hardware(
         name=name,
         card=values["card"],
