@@ -13,11 +13,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 WARM_SERVER = Path(__file__).with_name("warm_server.py")
 LAUNCH = ROOT / "launch/pretrain_tiny.sh"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
 SECONDS = 300
+NEEDS_RSYNC = pytest.mark.skipif(shutil.which("rsync") is None, reason="apt-get install rsync")
 
 Arguments = Sequence[object]
 

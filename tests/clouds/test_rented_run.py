@@ -1,7 +1,6 @@
 """Real, tiny runs on machines that are rented: a spot pod that is taken away, copies, and the shut-down at the end."""
 
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import ENVIRONMENT, LAUNCH, megatron_recipe
+from commands import ENVIRONMENT, LAUNCH, NEEDS_RSYNC, megatron_recipe
 from runpod_service import KEY, RunPodService
 from small_runs import arguments
 
@@ -82,7 +81,7 @@ def test_a_spot_pod_that_is_taken_away_continues_from_its_volume(
     assert KEY not in said
 
 
-@pytest.mark.skipif(shutil.which("rsync") is None, reason="apt-get install rsync")
+@NEEDS_RSYNC
 def test_a_run_is_copied_after_its_checkpoints_and_then_shuts_its_machine_down(dataset: Path, tmp_path: Path) -> None:
     run_dir, there, down = tmp_path / "runs" / "one", tmp_path / "there", tmp_path / "down"
     done = megatron_recipe(
@@ -105,6 +104,7 @@ def test_a_run_is_copied_after_its_checkpoints_and_then_shuts_its_machine_down(d
     assert "is shut down in 0 s" in "\n".join(lines[ends:])
 
 
+@NEEDS_RSYNC
 def test_a_copy_that_fails_is_a_warning_and_a_mistake_shuts_nothing_down(dataset: Path, tmp_path: Path) -> None:
     run_dir, down = tmp_path / "runs" / "one", tmp_path / "down"
     (tmp_path / "file").touch()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from commands import NEEDS_RSYNC
 from copied_run import make_run
 from runpod_service import A100, KEY, RunPodService
 
@@ -69,6 +70,7 @@ def test_a_file_keeps_the_machine_up(tmp_path: Path) -> None:
     assert box.told == []
 
 
+@NEEDS_RSYNC
 def test_it_is_copied_first_and_never_deleted_without_a_copy(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", 10)
     box = Box()

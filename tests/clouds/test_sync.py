@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from commands import ENVIRONMENT, recipe_command, run
+from commands import ENVIRONMENT, NEEDS_RSYNC, recipe_command, run
 from copied_run import add_checkpoint, content, looks_whole_but_is_not, make_run
 
 from megatron_recipe.errors import CheckpointError, ConfigError, DataError, MachineError
@@ -25,7 +25,7 @@ from megatron_recipe.sync_store import failed, open_store
 PROGRAMS = {"rsync": "{}", "rclone": "loop:{}"}
 RCLONE = {"RCLONE_CONFIG_LOOP_TYPE": "local"}
 KILLS = 3
-pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="apt-get install rsync")
+pytestmark = NEEDS_RSYNC
 
 
 @pytest.fixture(params=[*PROGRAMS])
