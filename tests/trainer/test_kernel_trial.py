@@ -1,13 +1,16 @@
 """Packages of kernels that are there and do not work: the run goes on without them, and says why, once."""
 
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch_kernels import TorchKernels
 
-from megatron_recipe import kernel_trial
-from megatron_recipe.kernel_trial import FLASH_ATTENTION, LARGEST_ERROR, QUACK, runs_here
+from megatron_recipe import kernel_trial, layer_kernels
+from megatron_recipe.kernel_trial import FFN, FLASH_ATTENTION, LARGEST_ERROR, QUACK, runs_here
 from megatron_recipe.kernels import choose
 from megatron_recipe.recipes import load_config
 
@@ -70,6 +73,39 @@ def test_other_ranks_do_not_say_it_again(tried, capsys, monkeypatch):
     tried(fails)
     assert choose(load_config("gpt_1b"), HOPPER, runs_here).layer == "engine"
     assert capsys.readouterr().err == ""
+
+
+def plain_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """[length, batch, heads, width] → [length, batch, heads × width], BF16."""
+    group = query.shape[2] // key.shape[2]
+    key, value = (tensor.repeat_interleave(group, dim=2).float() for tensor in (key, value))
+    scores = torch.einsum("qbhd,kbhd->bhqk", query.float(), key) / query.shape[-1] ** 0.5
+    ahead = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+    shares = scores.masked_fill(ahead, float("-inf")).softmax(-1)
+    return torch.einsum("bhqk,kbhd->qbhd", shares, value).flatten(2).bfloat16()
+
+
+@pytest.fixture
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trials with plain torch in the kernels' place."""
+    flash = SimpleNamespace(causal_attention=plain_attention)
+    monkeypatch.setattr(kernel_trial, "numbers", lambda *shape: torch.randn(*shape).bfloat16())
+    monkeypatch.setattr(layer_kernels, "QuackKernels", TorchKernels)
+    monkeypatch.setitem(sys.modules, "megatron_recipe.flash_attention", flash)
+
+
+def test_right_kernels_pass_their_trials(on_cpu):
+    assert kernel_trial.quack_error() < LARGEST_ERROR / 2
+    assert kernel_trial.flash_attention_error() < LARGEST_ERROR / 2
+
+
+def test_wrong_kernels_do_not(on_cpu, monkeypatch):
+    swapped = TorchKernels.gated_product
+    monkeypatch.setattr(TorchKernels, "gated_product", lambda self, x, weight: swapped(self, x, weight.roll(FFN, 0)))
+    assert kernel_trial.quack_error() > 10 * LARGEST_ERROR  # gate and up swapped
+    flash = SimpleNamespace(causal_attention=lambda query, key, value: plain_attention(query, key, value.flip(0)))
+    monkeypatch.setitem(sys.modules, "megatron_recipe.flash_attention", flash)
+    assert kernel_trial.flash_attention_error() > 10 * LARGEST_ERROR
 
 
 @pytest.mark.parametrize(
