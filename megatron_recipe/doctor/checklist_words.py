@@ -92,7 +92,7 @@ CHINESE = {
     "dataset.size": "{file} 是 {found} 字节，应为 {expected}",
     "dataset.checksum": "{file} 的校验和与清单不符",
     "tokenizer": "分词器",
-    "tokenizer.ok": "{vocabulary} 个词元，指纹 {fingerprint}",
+    "tokenizer.ok": "{vocabulary} 个 token，指纹 {fingerprint}",
     "tokenizer.damaged": "{file} 缺失，或不是清单里的那个",
     "tokenizer.differ": "各数据集用了不同的分词器",
     "tokenizer.fix": "用同一个分词器制作数据集，并完整拷贝目录",

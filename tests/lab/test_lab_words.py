@@ -32,7 +32,7 @@ def test_a_dry_run_shows_what_would_be_run_and_does_nothing(
     assert "in all, estimated" in printed and " CNY" in printed
     assert not out.exists()
     assert compare_command(asked(dataset, out, dry_run=True, lang="zh", overrides=short)) == 0
-    assert "峰值学习率：9 次训练，每次 81,920 词元" in capsys.readouterr().out
+    assert "峰值学习率：9 次训练，每次 81,920 token" in capsys.readouterr().out
 
 
 def test_the_ready_comparisons_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,7 +136,7 @@ CHINESE = {
     "samples.by_source": "去重之前与因段落丢弃的文档，按来源",
     "samples.by_category": "同上，按类别",
     "samples.empty": "（无文本）",
-    "dataset.caption": "数据集，分词器为 {kind}，{vocabulary} 个词元",
+    "dataset.caption": "数据集，分词器为 {kind}，{vocabulary} 个 token",
     "change.passages_removed": "移除的重复段落",
     "change.passage_bytes_removed": "其字节数",
     "change.masked_email": "遮盖的邮箱",

@@ -24,13 +24,13 @@ QUIZ: dict[str, tuple[str, ...]] = {
     ),
     "speed": (
         "训练有多快？你怎么知道它不算慢？",
-        "{world_size} × {device}，{parameters:,.1f}M 参数：{tokens_per_second:,.0f} 词元/秒（各记录的中位数）。",
+        "{world_size} × {device}，{parameters:,.1f}M 参数：{tokens_per_second:,.0f} token/秒（各记录的中位数）。",
         "MFU 按完整注意力 {mfu:.1%}，按实际计算的因果一半 {mfu_causal:.1%}：有效运算量除以显卡峰值。此规模通常为 "
-        "40%–60%；只说词元/秒无从比较。",
+        "40%–60%；只说 token/秒无从比较。",
     ),
     "speed_without_mfu": (
         "训练有多快？为什么不给出 MFU？",
-        "{device}，{parameters:,.2f}M 参数：{tokens_per_second:,.0f} 词元/秒（中位数），最慢的记录为 {slowest:,.0f}。",
+        "{device}，{parameters:,.2f}M 参数：{tokens_per_second:,.0f} token/秒（中位数），最慢的记录为 {slowest:,.0f}。",
         "MFU 是设备峰值的百分比，而表中没有此设备的峰值：没有数字，好过编造的数字。",
     ),
     "resumed": (
@@ -46,25 +46,25 @@ QUIZ: dict[str, tuple[str, ...]] = {
     ),
     "feeding": (
         "你的模型训练得够吗？与什么相比？",
-        "{parameters:,.2f}M 参数用了 {tokens:,.2f}M 词元，每参数 {ratio:.2f} 个，损失 {loss:.2f}。",
+        "{parameters:,.2f}M 参数用了 {tokens:,.2f}M token，每参数 {ratio:.2f} 个，损失 {loss:.2f}。",
         "Hoffmann 等（2022）得出：计算量一定时每参数约 20 个最好，此处即 {wanted:,.1f}M；本次训练{verdict}这个数。"
         "小模型常常训练得远多于此，因为用起来更便宜。",
     ),
     "bill": (
-        "这次训练花了多少钱？每十亿词元多少？",
-        "{starts} 次启动共 {hours:.2f} 小时，{money:,.2f} {currency}（spending.json）：每十亿词元 {per_billion:,.2f}。"
-        "机器空闲的时间不在其中。",
+        "这次训练花了多少钱？每十亿 token 多少？",
+        "{starts} 次启动共 {hours:.2f} 小时，{money:,.2f} {currency}（spending.json）：每十亿 token "
+        "{per_billion:,.2f}。机器空闲的时间不在其中。",
     ),
     "perplexity": (
         "你的验证损失是 {loss:.3f}，算好吗？",
         "单独看说明不了什么：它取决于分词器。同样的文本，不看上下文只数词频（unigram）是 {unigram:.3f}，"
         "两者之差就是上下文的价值。",
-        "区间为 {low:.3f} 到 {high:.3f}，共 {tokens:,.2f}M 词元；困惑度 {perplexity:.1f} 是它的指数。",
+        "区间为 {low:.3f} 到 {high:.3f}，共 {tokens:,.2f}M token；困惑度 {perplexity:.1f} 是它的指数。",
         "与使用其他分词器的模型相比，我会用每字节 {bits_per_byte:.3f} 比特。",
     ),
     "dataset": (
         "你的数据集是什么？丢掉了什么？",
-        "读入 {read:,} 个文档，保留 {kept:,} 个；训练词元 {tokens:,.2f}M，每个 {bytes_per_token:.2f} 字节，词表 "
+        "读入 {read:,} 个文档，保留 {kept:,} 个；训练 token {tokens:,.2f}M，每个 {bytes_per_token:.2f} 字节，词表 "
         "{vocabulary:,}。每种原因都在 manifest.json 里计数，合计对得上。",
     ),
     "duplicates_near": (
@@ -80,13 +80,13 @@ QUIZ: dict[str, tuple[str, ...]] = {
     ),
     "tokenizers": (
         "你选了哪个分词器？依据哪个数字？",
-        "{tokenizers} 个中选 {best}：每词元 {bytes_per_token:.2f} 字节（{by_source}），Rényi 效率 {renyi:.3f}。",
+        "{tokenizers} 个中选 {best}：每 token {bytes_per_token:.2f} 字节（{by_source}），Rényi 效率 {renyi:.3f}。",
         "按每字节文本的训练运算量排名（{gflop_per_byte:.2f} · 10⁹，最差 {worst_gflop:.2f}），"
         "因为压缩得更好要用更大的嵌入层来换。{lossy} 个会丢失文本，不参与排名。",
     ),
     "exported": (
         "你怎么知道导出的模型就是训练出来的那个？",
-        "在 {tokens:,} 个词元上两者的 logits 最大差 {difference:.1e}，最高概率词元相同的占 "
+        "在 {tokens:,} 个 token 上两者的 logits 最大差 {difference:.1e}，最高概率 token 相同的占 "
         "{agreement:.1%}（export.json，第 {step:,} 步）。",
     ),
     "benchmark": (
@@ -96,8 +96,9 @@ QUIZ: dict[str, tuple[str, ...]] = {
     ),
     "comparison": (
         "对比 {name} 证明了什么？没有证明什么？",
-        "{conclusion}：{settings} 种设置，{seeds} 个种子，{runs} 次训练，每次 {tokens:,.2f}M 词元。",
-        "词元数相同，各设置的种子相同，区间来自种子间的差异。结论只对这个规模和长度成立；“未显示差异”也不等于“相同”。",
+        "{conclusion}：{settings} 种设置，{seeds} 个种子，{runs} 次训练，每次 {tokens:,.2f}M token。",
+        "token 数相同，各设置的种子相同，区间来自种子间的差异。结论只对这个规模和长度成立；“未显示差异”也不等于"
+        "“相同”。",
     ),
     "incident": (
         "{title}：会发生什么？怎么识别？怎么办？",

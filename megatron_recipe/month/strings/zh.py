@@ -3,28 +3,28 @@
 EVIDENCE = {
     "doctor": "{checks} 项检查：{ok} 项正常，{warn} 项警告，{fail} 项失败；设备 {device}",
     "checklist": "启动前 {checks} 项：{ok} 项正常，{warn} 项警告，{fail} 项失败",
-    "plan": "{recipe}，{parameters:,.0f}M 参数，{tokens:,.1f}B 词元，{gpus} × {card}：{days:.2f} 天，"
+    "plan": "{recipe}，{parameters:,.0f}M 参数，{tokens:,.1f}B token，{gpus} × {card}：{days:.2f} 天，"
     "{memory:.0f} GB，按 {platform} 价格约 {cny:,.0f} 元",
     "tensorboard": "{files} 个事件文件，最新的 {kb:,.0f} kB",
     "wandb": "训练 {id}，{offline} 段离线保存",
     "gpu_readings": "利用率中位数 {utilisation:.0f} %，{watts:.0f} W，最高 {celsius:.0f} °C、{memory:.1f} "
     "GB（{records} 条记录）",
-    "download": "{dataset} {subset}：{files} 个文件，{mb:,.1f} MB，{tokens:,.1f}M 词元；共 {downloads} 份下载",
+    "download": "{dataset} {subset}：{files} 个文件，{mb:,.1f} MB，{tokens:,.1f}M token；共 {downloads} 份下载",
     "statistics": "{documents:,.0f} 个文档，{mb:,.1f} MB，平均每个 {characters:,.0f} 字符",
     "languages": "{languages} 种语言；按文档 / 字节：{mix}",
     "lengths": "每个文档的字符数：5% 少于 {p5:,.0f}，一半少于 {p50:,.0f}，5% 多于 {p95:,.0f}；{bars} 根柱",
     "before_after": "文档 {before:,.0f} → {after:,.0f}，{mb_before:,.1f} → {mb_after:,.1f} MB；{checks} 项核对中 "
     "{holds} 项相符",
-    "dataset": "{read:,} 个文档保留 {kept:,} 个，训练词元 {tokens:,.2f}M，词表 {vocabulary:,}，每词元 "
+    "dataset": "{read:,} 个文档保留 {kept:,} 个，训练 token {tokens:,.2f}M，词表 {vocabulary:,}，每 token "
     "{bytes_per_token:.2f} 字节",
     "duplicates_exact": "{read:,} 个文档中删去 {removed:,} 个完全重复（{share:.2%}）",
     "duplicates_near": "{read:,} 个文档中删去 {removed:,} 个近似重复（{share:.2%}），Jaccard 不低于 {threshold}",
     "methods": "植入副本的召回率：精确 {exact_recall:.1%}，MinHash {minhash_recall:.1%}，SimHash "
     "{simhash_recall:.1%}；精确率 {exact_precision:.1%}、{minhash_precision:.1%}、{simhash_precision:.1%}",
-    "tokenizers": "比较了 {tokenizers} 个，{lossy} 个丢失文本；最省的是 {best}：每词元 {bytes_per_token:.2f} 字节"
+    "tokenizers": "比较了 {tokenizers} 个，{lossy} 个丢失文本；最省的是 {best}：每 token {bytes_per_token:.2f} 字节"
     "（{by_source}），每字节 {gflop_per_byte:.2f}，最贵的 {worst_gflop:.2f}（10⁹ 次运算）",
     "page": "报告页，{kb:,.0f} kB",
-    "run_ended": "{parameters:,.2f}M 参数，{device}：{steps:,} 步，{tokens:,.2f}M 词元，训练损失 {first:.2f} → "
+    "run_ended": "{parameters:,.2f}M 参数，{device}：{steps:,} 步，{tokens:,.2f}M token，训练损失 {first:.2f} → "
     "{last:.2f}，验证损失 {held_out:.3f}，{hours:.2f} 小时",
     "first_steps": "前 {steps:,} 步：损失 {first:.2f} → {last:.2f}，用时 {minutes:.1f} 分钟，事故 {accidents} 次",
     "resumed": "{run} {why}，从第 {step:,} 步继续：之前损失 {before:.3f}（第 {before_step:,} 步），之后 {after:.3f}"
@@ -33,9 +33,9 @@ EVIDENCE = {
     "logs": "{metrics:,} 条记录，{fields} 个字段；{events:,} 个事件；{boards} 个 TensorBoard 文件",
     "diagnosis": "诊断 {times} 次，健康 {healthy} 次；第 {step:,} 步：{checks} 项检查中 {wrong} 项异常，"
     "{attention} 项需留意",
-    "speed": "{tokens_per_second:,.0f} 词元/秒，{world_size} × {device}，MFU 完整口径 {mfu:.1%}，因果口径 "
+    "speed": "{tokens_per_second:,.0f} token/秒，{world_size} × {device}，MFU 完整口径 {mfu:.1%}，因果口径 "
     "{mfu_causal:.1%}",
-    "speed_without_mfu": "{tokens_per_second:,.0f} 词元/秒，{device}，最慢 {slowest:,.0f}；MFU 未测得："
+    "speed_without_mfu": "{tokens_per_second:,.0f} token/秒，{device}，最慢 {slowest:,.0f}；MFU 未测得："
     "表中没有此设备的峰值",
     "spike": "第 {step:,} 步{quantity}从中位数 {median:.2f} 跳到 {value:.2f}（{deviations:.0f} 倍偏差）；共 "
     "{jumps} 次跳变",
@@ -43,17 +43,17 @@ EVIDENCE = {
     "跳过了这次更新，第 {after_step:,} 步损失 {after:.2f}；共 {jumps} 次跳变",
     "spike_rolled_back": "第 {step:,} 步{quantity}从中位数 {median:.2f} 跳到 {value:.2f}（{deviations:.0f} 倍偏差）；"
     "退回第 {to_step:,} 步，略过 {skipped:,} 个样本，第 {after_step:,} 步损失 {after:.2f}；共 {jumps} 次跳变",
-    "feeding": "{parameters:,.2f}M 参数用了 {tokens:,.2f}M 词元：每参数 {ratio:.2f} 个（{verdict} 20，即 "
+    "feeding": "{parameters:,.2f}M 参数用了 {tokens:,.2f}M token：每参数 {ratio:.2f} 个（{verdict} 20，即 "
     "{wanted:,.1f}M），损失 {loss:.2f}",
-    "bill": "{hours:.2f} 小时，启动 {starts} 次，{money:,.2f} {currency}，每十亿词元 {per_billion:,.2f}",
+    "bill": "{hours:.2f} 小时，启动 {starts} 次，{money:,.2f} {currency}，每十亿 token {per_billion:,.2f}",
     "bill_without_price": "{hours:.2f} 小时，启动 {starts} 次；未给价格（--price）",
-    "exported": "第 {step:,} 步，{mb:,.1f} MB：{tokens:,} 个词元上 logits 最大差 {difference:.1e}，{agreement:.1%} "
-    "的最高概率词元相同",
+    "exported": "第 {step:,} 步，{mb:,.1f} MB：{tokens:,} 个 token 上 logits 最大差 {difference:.1e}，{agreement:.1%} "
+    "的最高概率 token 相同",
     "perplexity": "{name}：损失 {loss:.3f}（{low:.3f} 到 {high:.3f}），unigram {unigram:.3f}，困惑度 "
-    "{perplexity:.1f}，每字节 {bits_per_byte:.3f} 比特，{tokens:,.2f}M 词元",
+    "{perplexity:.1f}，每字节 {bits_per_byte:.3f} 比特，{tokens:,.2f}M token",
     "samples": "{prompts} 个提示的 {samples} 段续写，最长 {longest:,} 字符",
     "benchmark": "{name}：{score:.1%} ± {error:.1%}，随机 {chance:.0%}，{of:,} 题中的 {questions:,} 题：{verdict}",
-    "comparison": "{settings} 种设置，{seeds} 个种子共 {runs} 次训练，每次 {tokens:,.2f}M 词元；{conclusion}",
+    "comparison": "{settings} 种设置，{seeds} 个种子共 {runs} 次训练，每次 {tokens:,.2f}M token；{conclusion}",
     "incident": "{name}：{verdict}；验证损失 {incident:.3f}，对照 {control:.3f}，对策后 "
     "{remedy:.3f}（{recovered}）；诊断：{check}",
     "incident_records": "{records} 份记录：{names}",
