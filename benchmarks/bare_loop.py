@@ -32,8 +32,10 @@ class BareLoop:
         self.config, self.device = config, device
         self.micro_batch = config.batch.micro_batch
         samples, length = config.batch.global_batch_size_samples, config.model.sequence_length_tokens
-        self.count = samples // (self.micro_batch * parallel_state.get_data_parallel_world_size())
-        self.tokens = samples * length
+        at_once = self.micro_batch * parallel_state.get_data_parallel_world_size()
+        self.count = samples // at_once
+        self.samples = self.count * at_once
+        self.tokens = self.samples * length
         self.model = build_model(config, vocab_size, device)
         self.optimizer = optimizers.build_optimizer(config, self.model)
         self.scheduler = optimizers.build_scheduler(config, self.optimizer)
@@ -54,7 +56,7 @@ class BareLoop:
             **schedule_shape(self.config),
             forward_only=False,
         )
-        self.scheduler.step(increment=self.config.batch.global_batch_size_samples)
+        self.scheduler.step(increment=self.samples)
         self.optimizer.step()
         total, tokens = reduce_losses(losses, self.device)
         self.loss = total / tokens

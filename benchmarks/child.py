@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from megatron_recipe.parent_death import die_with_parent
+
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_EVERY_SECONDS = 0.2
 SAID_LINES = 30
@@ -32,7 +34,12 @@ def run(arguments: Sequence[str], log: Path, seconds: float, is_done: Callable[[
     with log.open("wb") as output:
         # by -m from the root, so that the package needs no installation
         process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
         )
         try:
             while process.poll() is None and not (is_done and is_done()):

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.child import ROOT
+from megatron_recipe.files import write_json
+from megatron_recipe.parent_death import die_with_parent
 
 PARTS = 2
 """Jobs that share a card at most: the start of one, half a minute without arithmetic, beside the work of another."""
@@ -69,28 +71,25 @@ class JobQueue:
                 self._look()
                 coming = {job.name for job in left} | {one.job.name for one in self.running}
                 left = [job for job in left if all(name in coming or self._is_done(name) for name in job.after)]
-                if time.monotonic() < self.end:
-                    for job in self._that_fit(left):
-                        left.remove(job)
-                        self._start(job)
-                elif not self.running:
-                    break
+                if time.monotonic() < self.end and (job := self._next(left)):
+                    left.remove(job)
+                    self._start(job)
                 time.sleep(LOOK_EVERY_SECONDS)
         finally:
             for one in self.running:
                 os.killpg(one.process.pid, signal.SIGKILL)
         return {job.name: ended for job in jobs if (ended := self._ended(job.name))}
 
-    def _that_fit(self, left: Sequence[Job]) -> list[Job]:
-        """The first one that can begin now, in a list; empty where none can."""
+    def _next(self, left: Sequence[Job]) -> Job | None:
+        """The first one that can begin now."""
         for job in left:
             if not all(self._is_done(name) for name in job.after):
                 continue
             if self._room(job):
-                return [job]
+                return job
             if job.takes == "all":  # what comes behind it would keep the cards busy for ever
-                return []
-        return []
+                return None
+        return None
 
     def _room(self, job: Job) -> tuple[str, ...]:
         """The cards that it may have, the emptiest first; none where it has to wait."""
@@ -109,7 +108,13 @@ class JobQueue:
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(cards)}
         with (self.out / f"{job.name}.log").open("ab") as log:
             process = subprocess.Popen(
-                job.command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+                job.command,
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
             )
         print(f"{job.name}: begun on {', '.join(cards)}", flush=True)
         self.running.append(_Running(job, process, cards, time.monotonic()))
@@ -128,7 +133,7 @@ class JobQueue:
             seconds = time.monotonic() - one.began
             code = one.process.returncode or (-signal.SIGTERM if one.was_told else 0)
             ended = {"code": code, "seconds": round(seconds, 1), "command": one.job.command}
-            (self.out / f"{one.job.name}.json").write_text(json.dumps(ended), encoding="utf-8")
+            write_json(self.out / f"{one.job.name}.json", ended)
             print(f"{one.job.name}: {'done' if code == 0 else f'ended with {code}'} after {seconds:.0f} s", flush=True)
 
     def _ended(self, name: str) -> dict[str, Any] | None:

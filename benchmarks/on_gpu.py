@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.job_queue import Job, JobQueue
+from megatron_recipe.dataset_facts import read_dataset_facts
+from megatron_recipe.errors import ConfigError, RecipeError
 
 RECIPE_100M = ("--recipe", "gpt_100m", "--set", "batch.global_batch_size_samples=32")
 SHARED = ("--set", "batch.micro_batch_size_samples=16")
@@ -64,7 +66,7 @@ def all_jobs(options: argparse.Namespace) -> list[Job]:
     found = [*speeds(options), *proofs(options), *experiments(options), *reference(options)]
     unknown = set(options.only or ()) - {job.name for job in found}
     if unknown:
-        sys.exit(f"--only {sorted(unknown)[0]}: not one of {', '.join(job.name for job in found)}")
+        raise ConfigError(f"--only {sorted(unknown)[0]}: not one of {', '.join(job.name for job in found)}")
     return [job for job in found if options.only is None or job.name in options.only]
 
 
@@ -159,16 +161,37 @@ def recipe(*words: object) -> tuple[str, ...]:
     return python("megatron_recipe.cli", *words)
 
 
+def check(options: argparse.Namespace) -> None:
+    """Look at what the jobs will read before an hour is paid for, and make paths absolute: jobs run in the root.
+
+    Raises RecipeError for a dataset that is none, questions that are not there, or a --mix that cannot be read.
+    """
+    for name in ("out", "data", "small", "questions"):
+        if value := getattr(options, name):
+            setattr(options, name, value.absolute())
+    mix = [one.partition("=") for one in options.mix]
+    for name, _, folder in mix:
+        if not (name and folder):
+            raise ConfigError(f"--mix {name}{folder}: write it as NAME=FOLDER, for example en=datasets/en")
+    options.mix = [f"{name}={Path(folder).absolute()}" for name, _, folder in mix]
+    for folder in (options.data, options.small, *(Path(one.partition("=")[2]) for one in options.mix)):
+        if folder:
+            read_dataset_facts(folder)
+    if options.questions and not options.questions.is_dir():
+        raise ConfigError(
+            f"--questions {options.questions}: no such folder; `megatron-recipe eval download` fetches them"
+        )
+
+
 def main() -> int:
     """Run what is not done yet; returns the exit code."""
     options = arguments()
-    for name in ("out", "data", "small", "questions"):
-        if value := getattr(options, name):
-            setattr(options, name, value.absolute())  # jobs run in the repository's root
-    options.mix = [
-        f"{name}={Path(folder).absolute()}" for name, _, folder in (one.partition("=") for one in options.mix)
-    ]
-    jobs = all_jobs(options)
+    try:
+        check(options)
+        jobs = all_jobs(options)
+    except RecipeError as error:
+        print(error, file=sys.stderr)
+        return 2
     if options.dry_run:
         for job in jobs:
             print(f"{job.name} ({job.takes}, {job.seconds:.0f} s): {' '.join(job.command)}")
@@ -177,7 +200,10 @@ def main() -> int:
 
     cards = this_machine(None, None, len(jobs)).devices
     if not cards:
-        sys.exit("no GPU is visible here: `megatron-recipe doctor` says why; --dry-run shows the commands")
+        print(
+            "no GPU is visible here: `megatron-recipe doctor` says why; --dry-run shows the commands", file=sys.stderr
+        )
+        return 2
     try:
         ended = JobQueue(options.out, cards, time.monotonic() + options.seconds).run(jobs)
     except KeyboardInterrupt:

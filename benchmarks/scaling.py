@@ -126,23 +126,25 @@ def cases(options: argparse.Namespace, gpus: int) -> list[Case]:
     return sorted(found, key=lambda case: case.gpus)
 
 
-def gpus_here() -> int:
-    """How many there are; 1 on a CPU."""
+def gpus_to_use(asked: int | None) -> int:
+    """As many as asked for, else all; 1 on a CPU, where processes stand for GPUs. Raises ConfigError."""
     import torch
 
-    return max(1, torch.cuda.device_count())
+    here = torch.cuda.device_count()
+    if asked is not None and (asked < 1 or (here and asked > here)):
+        raise ConfigError(f"--gpus {asked}: {here} are visible here; use 1 to {max(here, 1)}, or leave it out for all")
+    return asked or max(1, here)
 
 
 def main() -> int:
     """Measure one GPU, then all."""
     options = arguments()
-    if options.show:
-        rows = json.loads(options.show.read_text(encoding="utf-8"))
-        return say(rows)
-    gpus = options.gpus or gpus_here()
     try:
+        if options.show:
+            return say(json.loads(options.show.read_text(encoding="utf-8")))
+        gpus = gpus_to_use(options.gpus)
         asked = cases(options, gpus)
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     if options.worker:
@@ -156,7 +158,11 @@ def main() -> int:
         )
         for processes in sorted({case.gpus for case in asked}):
             names = [case.name for case in asked if case.gpus == processes]
-            process.measure(names, partial(worker_command, processes, gpus))
+            try:
+                process.measure(names, partial(worker_command, processes, gpus))
+            except KeyboardInterrupt:
+                print(f"stopped; {options.out / 'scaling.json'} has what was measured", file=sys.stderr)
+                return 130
     return say(process.rows)
 
 

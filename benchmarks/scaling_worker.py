@@ -14,13 +14,11 @@ import torch.distributed as dist
 
 from benchmarks.bare_loop import BareLoop
 from benchmarks.scaling import Case
-from benchmarks.speed_rows import precision_of
+from benchmarks.speed_rows import mfu_of, precision_of
 from benchmarks.step_times import release, time_steps
 from megatron_recipe import parallel
-from megatron_recipe.config import Config
 from megatron_recipe.console import say
 from megatron_recipe.errors import ConfigError
-from megatron_recipe.flops import flops_per_token, peak_tflops
 from megatron_recipe.metrics import device_name
 from megatron_recipe.parent_death import die_with_parent
 from megatron_recipe.this_machine import choose, hardware_here
@@ -101,19 +99,6 @@ def measured(case: Case, options: argparse.Namespace) -> tuple[dict[str, Any], f
         "micro_batch": config.batch.micro_batch,
         "recompute": config.memory.recompute,
         "loss": loss,
-        **reached(config, options.vocab_size, tokens / median / case.gpus, device),
+        **mfu_of(config, options.vocab_size, tokens / median / case.gpus, device),
     }
     return row, max(held)
-
-
-def reached(config: Config, vocab_size: int, per_gpu: float, device: str) -> dict[str, float | None]:
-    """MFU in both conventions; None on an unknown card."""
-    peak = peak_tflops(device)
-    return {
-        f"mfu_{'causal' if causal else 'full'}": per_gpu
-        * flops_per_token(config.model, vocab_size, causal=causal)
-        / (peak * 1e12)
-        if peak
-        else None
-        for causal in (False, True)
-    }

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.child import ROOT
+from megatron_recipe.files import write_json
+from megatron_recipe.parent_death import die_with_parent
 
 Row = dict[str, Any]
 Command = Callable[[Path, list[str]], list[str]]
@@ -77,6 +79,7 @@ class SharedProcess:
             stdout=self.log or sys.stderr,
             stderr=self.log,
             start_new_session=True,
+            preexec_fn=die_with_parent,  # also by a kill: what lives on would keep the card
         )
         before = len(self.rows)
         try:
@@ -107,7 +110,7 @@ class SharedProcess:
     def _keep(self, row: Row) -> None:
         """Add a row, write all of them, say it."""
         self.rows.append(row)
-        self.out.write_text(json.dumps(self.rows, indent=1), encoding="utf-8")
+        write_json(self.out, self.rows)
         print(self.told(row), flush=True)
 
 

@@ -22,7 +22,7 @@ def row_of(
     row["shape"] = shape_of(config, samples)
     if "step_seconds" not in measured:
         return row
-    times, peak = measured["step_seconds"], peak_tflops(device)
+    times = measured["step_seconds"]
     per_second = measured["tokens"] / statistics.median(times)
     row |= {
         "tokens_per_second": per_second,
@@ -32,8 +32,18 @@ def row_of(
     for kind in ("full", "causal"):
         flops = flops_per_token(config.model, vocab_size, causal=kind == "causal")
         row[f"tflops_{kind}"] = per_second * flops / 1e12
-        row[f"mfu_{kind}"] = per_second * flops / 1e12 / peak if peak else None
-    return row
+    return row | mfu_of(config, vocab_size, per_second, device)
+
+
+def mfu_of(config: Config, vocab_size: int, per_second: float, device: str) -> dict[str, float | None]:
+    """`mfu_full` and `mfu_causal` of one GPU at so many tokens a second; None on a card whose peak is not known."""
+    peak = peak_tflops(device)
+    return {
+        f"mfu_{kind}": per_second * flops_per_token(config.model, vocab_size, causal=kind == "causal") / 1e12 / peak
+        if peak
+        else None
+        for kind in ("full", "causal")
+    }
 
 
 def shape_of(config: Config, samples: int) -> str:

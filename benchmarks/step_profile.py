@@ -59,7 +59,11 @@ def main() -> int:
     if len(set(names)) < len(names):
         sys.exit(f"--variant: a name stands there twice: {', '.join(names)}")
     process = SharedProcess(options.out, options.seconds, options.variant_seconds, line)
-    rows = process.measure(names, worker_command)
+    try:
+        rows = process.measure(names, worker_command)
+    except KeyboardInterrupt:
+        print(f"stopped; {options.out} has what was measured", file=sys.stderr)
+        return 130
     show(rows)
     return int(any("error" in row for row in rows))
 

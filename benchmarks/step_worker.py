@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from benchmarks.kernel_times import profiled_kernels, sum_kernels
+from benchmarks.speed_rows import mfu_of
 from benchmarks.step_profile import TIMED, WARM_UP
 from benchmarks.step_times import release, synchronize, time_steps
 from benchmarks.variants import Variant, built
 from megatron_recipe import metrics, parallel
 from megatron_recipe.console import say
-from megatron_recipe.flops import flops_per_token, peak_tflops
 from megatron_recipe.recipes import load_config
 
 LEFT_OVER_GIB = 1.0
@@ -77,20 +77,11 @@ def measured(
             kernels = asdict(sum_kernels(profiled_kernels(loop.step, device), loop.tokens))
         assert loop.loss is not None
         loss, micro_batch = float(loop.loss), loop.micro_batch
-    peak = peak_tflops(metrics.device_name(device))
-    reached = {
-        f"mfu_{'causal' if causal else 'full'}": timing.tokens_per_second
-        * flops_per_token(config.model, options.vocab_size, causal=causal)
-        / (peak * 1e12)
-        if peak
-        else None
-        for causal in (False, True)
-    }
     return {
         "tokens_per_second": timing.tokens_per_second,
         "seconds": timing.seconds,
         "spread": timing.spread,
-        **reached,
+        **mfu_of(config, options.vocab_size, timing.tokens_per_second, metrics.device_name(device)),
         **asdict(timing),
         "micro_batch": micro_batch,
         "loss": loss,

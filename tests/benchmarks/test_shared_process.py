@@ -1,11 +1,18 @@
 """Measurements that share a process, with a small program in the process's place."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
+from benchmarks.child import ROOT
 from benchmarks.shared_process import Command, Row, SharedProcess
 
 ONE_LINE = (
@@ -74,3 +81,28 @@ def test_after_the_time_for_all_none_is_begun(tmp_path):
     forever = running("import time; time.sleep(60)")
     rows = by_name(shared(tmp_path / "rows.json", seconds=2.0).measure(["a", "b"], forever))
     assert rows["a"].startswith("not done after") and rows["b"] == "not begun after 2 s"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_process_ends_with_the_one_that_started_it(tmp_path, number):
+    """A job over its time is ended so; what lived on would keep the card."""
+    sleeper = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    code = (
+        "import sys; from pathlib import Path; from benchmarks.shared_process import SharedProcess; "
+        f"SharedProcess(Path({str(tmp_path / 'rows.json')!r}), 60.0, 60.0, str)"
+        f".measure(['a'], lambda lines, names: [sys.executable, '-c', {sleeper!r}])"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    pid = awaited(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text())
+    starter.send_signal(number)
+    starter.wait(10)
+    assert awaited(lambda: not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == "zombie")
+
+
+def awaited(condition: Callable[[], Any]) -> Any:
+    """Its value as soon as it holds."""
+    deadline = time.monotonic() + 15
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return value

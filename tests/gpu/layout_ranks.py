@@ -1,7 +1,7 @@
 """What two GPUs compute in each layout from each other's checkpoints. Run by test_layouts_on_gpus.py in torchrun.
 
-Rank 0 prints one JSON object: for each layout the losses and norms of some steps from the checkpoint `start`, and the
-loss that follows each layout's own checkpoint in every other layout.
+Rank 0 writes found.json: for each layout the losses and norms of some steps from the checkpoint `start`, and those of
+the step that follows each layout's own checkpoint in every other layout.
 """
 
 import json
