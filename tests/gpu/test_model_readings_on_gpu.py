@@ -1,6 +1,7 @@
-"""On a GPU: readings of the model change nothing in the training, hold in every kind of layer, cost little memory."""
+"""On a GPU: readings of the model change no bit of the training, hold in every kind of layer and cost little memory."""
 
 import math
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ SPARE_GB = 0.5
 
 
 def trained(dataset: Path, folder: Path, *options: str) -> list[dict[str, Any]]:
-    """The records of six steps of the 100M recipe."""
-    settings = sets(f"data.datasets={dataset}", *RUN, *options)
+    """The records of six steps of the 100M recipe, with attention kernels that add in a fixed order."""
+    settings = sets(f"data.datasets={dataset}", "kernels.attention=cudnn", *RUN, *options)
     command = recipe_command(["train", "gpt_100m", "--run-dir", folder, *settings])
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    environment = {**os.environ, "NVTE_ALLOW_NONDETERMINISTIC_ALGO": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     return records(folder, "train")
 
@@ -39,10 +41,8 @@ def test_training_does_not_notice(dataset, tmp_path, layer):
     kernels = f"kernels.layer={layer}"
     read = trained(dataset, tmp_path / "read", kernels)
     blind = trained(dataset, tmp_path / "blind", kernels, "logging.model_readings=false")
-    # on a CPU they are equal to the last bit; here attention's backward pass adds in no fixed order
-    for field, tolerance in (("loss", 1e-3), ("grad_norm", 3e-2), ("learning_rate", 0)):
-        expected = [record[field] for record in blind]
-        assert [record[field] for record in read] == pytest.approx(expected, rel=tolerance, abs=0), field
+    for field in ("loss", "grad_norm", "learning_rate"):
+        assert [record[field] for record in read] == [record[field] for record in blind], field
     assert read[-1]["memory_gb"] - blind[-1]["memory_gb"] < SPARE_GB
     for record in read:
         assert math.hypot(*(record[f"grad_norm_{kind}"] for kind in KINDS)) == pytest.approx(record["grad_norm"], 1e-3)
