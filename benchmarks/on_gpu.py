@@ -209,6 +209,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped: the same command goes on", file=sys.stderr)
         return 130
+    except RecipeError as error:  # a full disk
+        print(error, file=sys.stderr)
+        return 2
     for job in jobs:
         found = ended.get(job.name)
         print(f"{job.name:34} {'left' if found is None else json.dumps({k: found[k] for k in ('code', 'seconds')})}")

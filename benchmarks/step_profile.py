@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.shared_process import Row, SharedProcess
+from megatron_recipe.errors import RecipeError
 
 WARM_UP, TIMED = 3, 5
 
@@ -64,6 +65,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"stopped; {options.out} has what was measured", file=sys.stderr)
         return 130
+    except RecipeError as error:  # a full disk
+        print(error, file=sys.stderr)
+        return 2
     show(rows)
     return int(any("error" in row for row in rows))
 
