@@ -43,7 +43,8 @@ CURVES = {
     "states": f"{PLAIN},optimizer.states=bf16,precision.gradients=bf16",
 }
 INCIDENTS = ("lr-x10", "no-gradient-clipping", "fp16-without-loss-scaling")
-REFERENCE_SEEDS, REFERENCE_STEPS = (1, 2, 3), 200
+REFERENCE_SEEDS, REFERENCE_STEPS = (1, 2, 3), 300
+TASKS = ("arc_easy", "hellaswag", "piqa", "winogrande")
 
 
 def arguments() -> argparse.Namespace:
@@ -55,7 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--small", type=Path)
     parser.add_argument("--questions", type=Path)
     parser.add_argument("--price", help="of one GPU: 4.59usd/h; then costs are counted")
-    parser.add_argument("--only", nargs="+", metavar="JOB")
+    parser.add_argument("--only", nargs="+", metavar="JOB", help="just these, in this order")
     parser.add_argument("--seconds", type=float, default=7200.0)
     parser.add_argument("--dry-run", action="store_true")
     return parser.parse_args()
@@ -67,7 +68,8 @@ def all_jobs(options: argparse.Namespace) -> list[Job]:
     unknown = set(options.only or ()) - {job.name for job in found}
     if unknown:
         raise ConfigError(f"--only {sorted(unknown)[0]}: not one of {', '.join(job.name for job in found)}")
-    return [job for job in found if options.only is None or job.name in options.only]
+    by_name = {job.name: job for job in found}
+    return [by_name[name] for name in options.only] if options.only else found
 
 
 def speeds(options: argparse.Namespace) -> Iterator[Job]:
@@ -134,7 +136,7 @@ def reference(options: argparse.Namespace) -> Iterator[Job]:
         ]
         if options.questions and seed == REFERENCE_SEEDS[0]:
             settings += ["evaluation.every_steps=50", f"evaluation.data_dir={options.questions}"]
-            settings += ["evaluation.tasks=[arc_easy,hellaswag]"]
+            settings += [f"evaluation.tasks=[{','.join(TASKS)}]"]
         sets = [word for setting in settings for word in ("--set", setting)]
         command = recipe("train", "gpt_100m", *sets, *priced(options), "--run-dir", runs / f"reference-{seed}")
         yield Job(f"reference-{seed}", command, "part", 600)
@@ -144,6 +146,10 @@ def reference(options: argparse.Namespace) -> Iterator[Job]:
     yield Job("perplexity", recipe("eval", "perplexity", export, *perplexity), "part", 200, ("model",))
     samples = ("--out", first / "eval/samples.json", "--page", first / "eval/samples.html")
     yield Job("samples", recipe("eval", "generate", export, *samples), "part", 200, ("model",))
+    if options.questions:
+        scores = ("--data-dir", options.questions, "--out", first / "eval/harness.json")
+        tasks = [word for task in TASKS for word in ("--task", task)]
+        yield Job("scores", recipe("eval", "run", export, *scores, *tasks), "part", 400, ("model",))
 
 
 def priced(options: argparse.Namespace) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ def test_jobs_read_what_was_given_wherever_they_run(dataset: Path, monkeypatch, 
     code, out, _ = said(monkeypatch, capsys, "--data", "data", "--small", "data", *mixes, "--dry-run")
     jobs = {line.split(" ")[0]: line for line in out.splitlines()}
     assert code == 0 and {"scaling", "numerics", "export", "compare-mix", "reference-3"} <= set(jobs)
+    _, out_of_two, _ = said(monkeypatch, capsys, "--data", "data", "--only", "reference-1", "layouts", "--dry-run")
+    assert [line.split(" ")[0] for line in out_of_two.splitlines()] == ["reference-1", "layouts"]
     assert f"--data en={tmp_path / 'data'} --data zh={tmp_path / 'data'}" in jobs["compare-mix"]
     assert " data " not in out and "=data " not in out  # no path that depends on the folder
     _, out, _ = said(monkeypatch, capsys, "--data", "data", "--dry-run")
