@@ -33,8 +33,10 @@ def compare(
     target_loss: Annotated[float | None, typer.Option(help="Count the steps to this held-out loss.")] = None,
     price: Annotated[str | None, typer.Option(help="Of the whole machine (of a task with --slurm): 5/h.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the comparison; default comparisons/NAME.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time on the CPU; default one a core.")] = None,
-    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs, one a run; default all, 0 is the CPU.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time, on each GPU or on the CPU; default one a GPU or a core.")
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="How many to use; default all, 0 is the CPU.")] = None,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit the runs as a Slurm array.")] = False,
     sbatch: Annotated[
         list[str] | None, typer.Option(metavar="OPTION", help="For sbatch, --sbatch=--gpus=1; may be repeated.")
@@ -83,8 +85,10 @@ IncidentSeed = Annotated[int, typer.Option(min=0, help="Of initial weights and s
 IncidentTokens = Annotated[
     float | None, typer.Option(min=1, help="Of every run; default 200 steps' on a CPU, 400 steps' on a GPU.")
 ]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at a time on the CPU; default one a core.")]
-Gpus = Annotated[int | None, typer.Option(min=0, help="GPUs, one a run; default all, 0 is the CPU.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Runs at a time, on each GPU or on the CPU; default one a GPU or a core.")
+]
+Gpus = Annotated[int | None, typer.Option(min=0, help="How many to use; default all, 0 is the CPU.")]
 Language = Annotated[str, typer.Option(help="en or zh.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, show the runs, do nothing.")]
 

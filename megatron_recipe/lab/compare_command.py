@@ -16,6 +16,7 @@ from megatron_recipe.files import atomic_file, held_alone, read_jsonl
 from megatron_recipe.lab.asked import Asked
 from megatron_recipe.lab.machine import Machine, this_machine
 from megatron_recipe.lab.measures import HELD_OUT
+from megatron_recipe.lab.on_gpus import on_gpus
 from megatron_recipe.lab.options import comparison_of
 from megatron_recipe.lab.plan import Plan, PlannedRun, check_plan, make_plan
 from megatron_recipe.lab.resolved import resolved
@@ -23,7 +24,7 @@ from megatron_recipe.lab.result import PLAN, write_result
 from megatron_recipe.lab.run_states import Outcome, outcome_of
 from megatron_recipe.lab.runner import run_all
 from megatron_recipe.lab.slurm import running_job, submit
-from megatron_recipe.lab.starters import Starter, commands, forking
+from megatron_recipe.lab.starters import Starter, forking
 from megatron_recipe.lab.wording import duration_text
 from megatron_recipe.lab.words import WORDS
 
@@ -94,7 +95,7 @@ def do_runs(plan: Plan, todo: Sequence[PlannedRun], machine: Machine, asked: Ask
 
 def starter(machine: Machine) -> Starter:
     """How runs are started here."""
-    return commands(machine.devices) if machine.devices else forking(machine.threads)
+    return on_gpus(machine) if machine.devices else forking(machine.threads)
 
 
 def with_share_of_price(run: PlannedRun, at_once: int) -> PlannedRun:

@@ -11,11 +11,12 @@ from megatron_recipe.lab.incident_plan import Act
 from megatron_recipe.lab.incident_process import note_changes, noted_config, train_changed
 from megatron_recipe.lab.incident_strikes import Struck
 from megatron_recipe.lab.machine import Machine
+from megatron_recipe.lab.on_gpus import on_gpus
 from megatron_recipe.lab.plan import check_runs, require_same
 from megatron_recipe.lab.run_config import naming
 from megatron_recipe.lab.run_states import Outcome, outcome_of
 from megatron_recipe.lab.runner import run_all
-from megatron_recipe.lab.starters import Process, Starter, commands, forking
+from megatron_recipe.lab.starters import Process, Starter, forking
 
 PROCESS = ("megatron_recipe.lab.incident_process",)
 
@@ -79,7 +80,7 @@ def do_acts(
 
 def starter(machine: Machine, acts: Sequence[Act]) -> Starter:
     """How the runs are started here: as those of a comparison, with what is done to each around it."""
-    inner = commands(machine.devices, PROCESS) if machine.devices else forking(machine.threads, train_changed)
+    inner = on_gpus(machine, PROCESS) if machine.devices else forking(machine.threads, train_changed)
     by_folder = {act.folder: act for act in acts}
 
     def start(config: Config, folder: Path, slot: int) -> Process:

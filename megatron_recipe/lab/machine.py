@@ -1,7 +1,7 @@
-"""Where the runs go on this machine: GPUs, one each, or cores of the CPU; and how long they may take."""
+"""Where the runs go on this machine: GPUs or parts of them, or cores of the CPU; and how long they may take."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from megatron_recipe.config import Config
 from megatron_recipe.doctor.gpu import query_gpus
@@ -23,13 +23,15 @@ class Machine:
     """What runs are started on."""
 
     devices: list[str]
-    """GPUs, as CUDA_VISIBLE_DEVICES names them; empty is the CPU."""
+    """The GPU of each slot, as CUDA_VISIBLE_DEVICES names it; empty is the CPU."""
     hardware: Hardware | None
-    """A GPU's kind; None on the CPU."""
+    """What a run has: a GPU, or its part of one; None on the CPU."""
     at_once: int
     """Runs at a time."""
     threads: int
     """Of a run on the CPU."""
+    sharing: int = 1
+    """Runs that one GPU has at a time."""
 
 
 def this_machine(gpus: int | None, jobs: int | None, runs: int) -> Machine:
@@ -37,20 +39,19 @@ def this_machine(gpus: int | None, jobs: int | None, runs: int) -> Machine:
 
     Args:
         gpus: how many to use at most; None takes all, 0 none.
-        jobs: runs at a time on the CPU; None takes one a core.
+        jobs: runs at a time, on each GPU or on the CPU; None takes one a GPU or one a core.
         runs: how many there are to do.
 
     Raises:
-        ConfigError: more GPUs are asked for than are there, or --jobs on a GPU.
+        ConfigError: more GPUs are asked for than are there.
     """
     found = _gpus() if gpus != 0 else []
     if gpus and gpus > len(found):
         raise ConfigError(f"--gpus {gpus}: {len(found)} are visible here; use that many, or 0 for the CPU")
     if found:
-        if jobs:
-            raise ConfigError(f"--jobs {jobs}: a GPU takes one run; use --gpus {jobs}, or add --gpus 0")
-        devices = [device for device, _ in found][: gpus or len(found)]
-        return Machine(devices, found[0][1], min(len(devices), max(runs, 1)), 1)
+        devices, sharing = [device for device, _ in found][: gpus or len(found)], jobs or 1
+        at_once = min(len(devices) * sharing, max(runs, 1))
+        return Machine(devices * sharing, _part(found[0][1], sharing), at_once, 1, sharing)
     cores = _cores()
     at_once = jobs or min(cores, max(runs, 1))
     return Machine([], None, at_once, max(1, cores // at_once))
@@ -65,7 +66,14 @@ def run_seconds(config: Config, vocab_size: int, tokens: int, machine: Machine) 
     recompute = config.memory.recompute if config.memory.recompute != "auto" else "none"
     mfu = expected_mfu(config, rows, machine.hardware, recompute, None)
     rate = tokens_per_second(config, rows, machine.hardware, mfu)
-    return tokens / rate + START_SECONDS["gpu"] if rate else None
+    return tokens * machine.sharing / rate + START_SECONDS["gpu"] if rate else None
+
+
+def _part(hardware: Hardware, sharing: int) -> Hardware:
+    """What each of some runs has of a GPU's memory."""
+    if sharing == 1:
+        return hardware
+    return replace(hardware, card=f"1/{sharing} {hardware.card}", memory_bytes=hardware.memory_bytes // sharing)
 
 
 def _gpus() -> list[tuple[str, Hardware]]:

@@ -109,7 +109,7 @@ def forking(threads: int, work: Train | None = None) -> Starter:
 
 
 def commands(devices: list[str], module: tuple[str, ...] = TRAIN) -> Starter:
-    """Each run is a command. For runs on GPUs, one each.
+    """Each run is a command. For runs on GPUs.
 
     Args:
         devices: the GPU of each slot, as CUDA_VISIBLE_DEVICES names it.

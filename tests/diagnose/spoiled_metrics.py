@@ -37,7 +37,7 @@ def _no_clipping(made: Made) -> None:
 
 def _hot_rate(made: Made) -> None:
     made.spoil(0, 60, update_ratio=0.4)
-    made.spoil(60, attention_logit_max=400.0, activation_rms_last=2_000.0)
+    made.spoil(60, attention_logit_max=900.0, activation_rms_last=2_000.0)
 
 
 def _sgd(made: Made) -> None:
@@ -192,7 +192,7 @@ SPOILED: dict[str, Spoiling] = {
     "data_repeats": _epochs,
     "initial_loss": _wide,
     "loss_scale": _scale,
-    "attention_logits": _set(attention_logit_max=150.0),
+    "attention_logits": _set(attention_logit_max=600.0),
     "norms_decayed": _decayed,
     "zero_gradients": _set(zero_grad_share=0.7),
     "activations": _set(activation_rms_last=5_000.0),

@@ -5,16 +5,22 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from comparison_plans import plan_of
 
+from megatron_recipe.config import Config
+from megatron_recipe.dataset_facts import read_dataset_facts
 from megatron_recipe.doctor import gpu
 from megatron_recipe.errors import ConfigError
-from megatron_recipe.lab import starters
+from megatron_recipe.kernels import planned
+from megatron_recipe.lab import on_gpus, starters
 from megatron_recipe.lab.machine import run_seconds, this_machine
 from megatron_recipe.lab.starters import commands
+from megatron_recipe.plan.memory import estimate_memory
+from megatron_recipe.plan.resolve import fits, resolve
 from megatron_recipe.recipes import load_config
 
 FOUR_H100S = "NVIDIA H100 80GB HBM3, 81559, 9.0\n" * 4
@@ -46,12 +52,43 @@ def test_each_gpu_takes_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("gpus")
-def test_what_the_gpus_cannot_is_refused() -> None:
+def test_more_gpus_than_there_are_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--gpus 5: 4 are visible here"):
         this_machine(5, None, 9)
-    with pytest.raises(ConfigError, match=r"--jobs 2: a GPU takes one run"):
-        this_machine(None, 2, 9)
     assert this_machine(0, 2, 9).hardware is None
+
+
+@pytest.mark.usefixtures("gpus")
+def test_runs_that_share_a_gpu_have_a_part_of_it() -> None:
+    alone, shared = this_machine(2, None, 9), this_machine(2, 3, 9)
+    assert alone.hardware is not None and shared.hardware is not None
+    assert (shared.devices, shared.at_once) == (["0", "1"] * 3, 6)
+    assert this_machine(2, 3, 4).at_once == 4
+    assert shared.hardware.memory_bytes == alone.hardware.memory_bytes // 3
+    assert shared.hardware.card == f"1/3 {alone.hardware.card}"
+    config = load_config("gpt_100m")
+    times = [run_seconds(config, 32_000, TOKENS, machine) for machine in (alone, shared)]
+    assert times[0] is not None and times[1] is not None and times[1] > 2.9 * times[0]
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_run_in_a_part_of_a_gpu_is_told_what_fits_into_it(dataset: Path, monkeypatch, tmp_path: Path) -> None:
+    asked: list[Config] = []
+    monkeypatch.setattr(on_gpus, "commands", lambda devices, module: lambda config, folder, slot: asked.append(config))
+    config = load_config("gpt_300m", (f"data.datasets={dataset}", "model.sequence_length_tokens=4096"))
+    for jobs in (1, 3):
+        on_gpus.on_gpus(this_machine(1, jobs, 9))(config, tmp_path, 0)
+    assert asked[0] == config and config.batch.micro_batch_size_samples == "auto"
+    hardware, vocab_size = this_machine(1, 1, 9).hardware, read_dataset_facts(dataset).vocab_size
+    assert hardware is not None
+    whole = resolve(config, vocab_size, hardware, 1)
+    assert 1 <= asked[1].batch.micro_batch < whole.batch.micro_batch
+    third = replace(hardware, memory_bytes=hardware.memory_bytes // 3)
+    needed = [
+        estimate_memory(planned(one, hardware.capability), vocab_size, 1, one.batch.micro_batch, one.memory.recompute)
+        for one in (asked[1], whole)
+    ]
+    assert [fits(memory, third) for memory in needed] == [True, False]
 
 
 @pytest.mark.usefixtures("no_gpu")
