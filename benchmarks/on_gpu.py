@@ -29,7 +29,9 @@ from megatron_recipe.errors import ConfigError, RecipeError
 
 RECIPE_100M = ("--recipe", "gpt_100m", "--set", "batch.global_batch_size_samples=32")
 SHARED = ("--set", "batch.micro_batch_size_samples=16")
-"""`auto` would take the whole card, and two are on it."""
+"""`auto` would take the whole card, and two jobs are on it."""
+AT_ONCE = ("--jobs", "3")
+"""Of a comparison's runs: most of the time of each is its start."""
 CALM = ("--set", "schedule.peak_learning_rate=3.0e-4", "--set", "schedule.warmup_fraction=0.1")
 PLAIN = "kernels.layer=engine,kernels.loss=megatron,kernels.attention=cudnn,batch.micro_batch_size_samples=8"
 CURVES = {
@@ -96,7 +98,7 @@ def proofs(options: argparse.Namespace) -> Iterator[Job]:
     yield Job("tests", python(*pytest, "tests/gpu", "--ignore", layouts), "card", 600)
     numerics = ("benchmarks.numerics", "--data", options.data, *CALM, "--at-once", "3")
     runs = [word for name, settings in CURVES.items() for word in ("--run", name, settings)]
-    yield Job("numerics", python(*numerics, "--steps", "200", "--out", options.out / "numerics", *runs), "card", 600)
+    yield Job("numerics", python(*numerics, "--steps", "200", "--out", options.out / "numerics", *runs), "part", 600)
     bf16, noise = (f"batch.micro_batch_size_samples={size}" for size in (8, 4))
     runs = ["--run", "bf16", bf16, "--run", "noise", noise, "--run", "fp8", f"precision.fp8=delayed,{bf16}"]
     yield Job("fp8", python(*numerics, "--steps", "300", "--out", options.out / "fp8", *runs), "card", 400)
@@ -108,9 +110,9 @@ def proofs(options: argparse.Namespace) -> Iterator[Job]:
 def experiments(options: argparse.Namespace) -> Iterator[Job]:
     """Incidents and comparisons with gpt_100m."""
     for name in INCIDENTS:
-        command = recipe("lab", "incident", name, *RECIPE_100M, *SHARED, "--data", options.data, "--tokens", "10e6")
+        command = recipe("lab", "incident", name, *RECIPE_100M, *SHARED, "--data", options.data, "--tokens", "8e6")
         yield Job(f"incident-{name}", (*command, "--out", str(options.out / "incidents" / name)), "part", 600)
-    shared = (*RECIPE_100M, *SHARED, "--tokens", "10e6", "--seeds", "1,2,3", *priced(options))
+    shared = (*RECIPE_100M, *SHARED, *AT_ONCE, "--tokens", "8e6", "--seeds", "1,2,3", *priced(options))
     folder = options.out / "comparisons"
     rate = recipe("lab", "compare", "learning_rate", *shared, "--dataset", options.data, "--out", folder / "rate")
     yield Job("compare-rate", rate, "part", 900)

@@ -61,8 +61,8 @@ def main() -> None:
     for layout, sets in LAYOUTS.items():
         with parallel.process_groups(gpu_config("bf16", *sets)) as ranks, own_pickles_are_trusted():
             found[layout]["from"] = {}
+            run = built(layout, ranks)  # building compiles, and a checkpoint replaces all that the one before left
             for other in LAYOUTS:
-                run = built(layout, ranks)
                 run.load(out / other, done=BEFORE + STEPS)
                 found[layout]["from"][other] = run.step()
     if ranks.is_first:

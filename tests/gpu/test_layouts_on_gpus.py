@@ -73,18 +73,19 @@ def test_torchrun_restarts_a_run_whose_rank_was_killed(dataset, tmp_path):
     """As on the CPU (tests/trainer/test_faults.py), with NCCL: the survivor hangs in a collective until it is ended."""
     settings = ("train.stop_at_step=60", "checkpoint.save_every_steps=20", "train.steps=60", "precision.dtype=bf16")
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    process = started(dataset, straight, *settings)
-    assert process.wait(SECONDS) == 0, log_of(straight)
+    whole = started(dataset, straight, *settings)  # beside the other: time plays no role
     process = started(dataset, killed, *settings, restarts=1)
     try:
         wait_for(process, killed, lambda: newest_step(killed) >= 20 and last_step(killed) > newest_step(killed))
         (one,) = (child for child in psutil.Process(process.pid).children() if child.environ().get("LOCAL_RANK") == "1")
         one.kill()
         assert process.wait(SECONDS) == 0, log_of(killed)
+        assert whole.wait(SECONDS) == 0, log_of(straight)
     finally:
-        for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
-            child.kill()
-        process.kill()
+        for one in (process, whole):
+            for child in psutil.Process(one.pid).children(recursive=True) if one.poll() is None else []:
+                child.kill()
+            one.kill()
     first, again = (
         event["step"] for event in read_jsonl(killed / "events.jsonl") if event["event"] in ("start", "resume")
     )
