@@ -16,9 +16,10 @@ FOUR_FIFTHS = 1.2816
 """Standard deviations within which four fifths of normal numbers lie."""
 EPOCHS = 4.0
 UNUSED_ROWS = 256
-ATTENTION_WATCHED, ATTENTION_LIMIT = 300.0, 500.0
-"""Healthy runs of gpt_100m, which has no QK norm, reach 60 to 190 at its learning rate of 1e-3 (15 runs on an H200,
-2026-11-30), with ten times that rate 4,300. Kimi K2 holds them below 100 with another optimizer."""
+ATTENTION_WATCHED, ATTENTION_LIMIT = 20.0, 25.0
+"""Times √head_dim: the mean square of queries and keys that point the same way. Healthy runs of gpt_100m, which has no
+QK norm, reach 5 to 17 at its learning rate of 1e-3 (15 runs on an H200, 2026-11-30), with ten times that rate 380."""
+HEAD_DIM = 128
 LOGIT_WATCHED, LOGIT_LIMIT = 50.0, 100.0
 ACTIVATION_WATCHED, ACTIVATION_LIMIT = 300.0, 1000.0
 ZERO_WATCHED, ZERO_LIMIT = 0.05, 0.25
@@ -138,7 +139,8 @@ def _too_high(signals: Signals, metric: str, watched: float, limit: float) -> Fi
 
 def attention_logits(signals: Signals) -> Finding:
     """Attention logits are so large that softmax passes no gradient."""
-    return _too_high(signals, "attention_logit_max", ATTENTION_WATCHED, ATTENTION_LIMIT)
+    width = math.sqrt(signals.setting("model", "head_dim", HEAD_DIM))
+    return _too_high(signals, "attention_logit_max", ATTENTION_WATCHED * width, ATTENTION_LIMIT * width)
 
 
 def output_logits(signals: Signals) -> Finding:

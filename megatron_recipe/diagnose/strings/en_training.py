@@ -179,8 +179,8 @@ MODEL = {
     "attention_logits": CheckWords(
         "Attention logits explode",
         "Softmax puts all weight on one position and passes no gradient.",
-        "Median attention_logit_max at the end above {ATTENTION_WATCHED:g} (wrong: {ATTENTION_LIMIT:g}); healthy runs "
-        "of gpt_100m reach 190",
+        "Median attention_logit_max at the end above {ATTENTION_WATCHED:g} × √head_dim (wrong: {ATTENTION_LIMIT:g} ×): "
+        "283 for heads of 128, of which healthy runs of gpt_100m reach 190",
         "Growing query and key weights; learning rate too high; no QK norm",
         "layer_attention_logits: which layer; update_ratio_attention",
         "model.qk_norm=true; a lower learning rate; more weight decay",

@@ -176,8 +176,8 @@ MODEL = {
     "attention_logits": CheckWords(
         "注意力 logit 爆炸",
         "softmax 把全部权重放在一个位置，不再传梯度。",
-        "末尾 attention_logit_max 中位数超过 {ATTENTION_WATCHED:g}（错误：{ATTENTION_LIMIT:g}）；"
-        "健康的 gpt_100m 可达 190",
+        "末尾 attention_logit_max 中位数超过 {ATTENTION_WATCHED:g} × √head_dim（错误：{ATTENTION_LIMIT:g} 倍）；"
+        "head_dim 为 128 时是 283，健康的 gpt_100m 可达 190",
         "查询和键的权重不断增长；学习率太高；没有 QK norm",
         "layer_attention_logits：是哪一层；update_ratio_attention",
         "model.qk_norm=true；降低学习率；增大权重衰减",
