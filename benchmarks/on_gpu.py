@@ -78,14 +78,19 @@ def speeds(options: argparse.Namespace) -> Iterator[Job]:
     """What takes a card, or all of them, for itself."""
     yield Job("scaling", python("benchmarks.scaling", "--out", options.out / "scaling"), "all", 900)
     train = ("benchmarks.train", "--data", options.data, "--steps", "20")
-    for name, recipes, more in (
-        ("train-1b", ("gpt_1b", "gpt_1b_fp8"), ("--samples", "32", "--micro-batches", "8", "16", "--bare", "--save")),
-        ("train-300m", ("gpt_300m",), ()),
-        ("train-100m", ("gpt_100m",), ()),
-        ("train-3b", ("gpt_3b",), ("--set", "batch.micro_batch_size_samples=2")),  # what 80 GB hold
+    litgpt, of_80_gb = ("litgpt-bf16",), ("--set", "batch.micro_batch_size_samples=2")
+    for name, recipes, peers, more in (
+        (
+            "train-1b",
+            ("gpt_1b", "gpt_1b_fp8"),
+            (*litgpt, "litgpt-mixed", "transformers"),
+            ("--samples", "32", "--micro-batches", "8", "16", "--bare"),
+        ),
+        ("saves", ("gpt_1b",), (), ("--samples", "32", "--save")),
+        ("train-300m", ("gpt_300m",), litgpt, ()),
+        ("train-100m", ("gpt_100m",), litgpt, ()),
+        ("train-3b", ("gpt_3b",), (), of_80_gb),
     ):
-        peers = ("litgpt-bf16", "litgpt-mixed", "transformers") if name == "train-1b" else ("litgpt-bf16",)
-        peers = () if name == "train-3b" else peers
         command = python(*train, "--out", options.out / name, "--recipes", *recipes, "--peers", *peers, *more)
         yield Job(name, command, "card", 900)
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from megatron_recipe import __version__
 from megatron_recipe.files import write_json
 from megatron_recipe.lab.conclusions import conclude
 from megatron_recipe.lab.intervals import Difference, difference, mean_of
@@ -99,7 +99,7 @@ def hardware_of(plan: Plan) -> str | None:
 
 def version_of(plan: Plan) -> str:
     """The commits that the runs ran from, as they noted them, or the package's version."""
-    return ", ".join(noted(plan, "git")) or version("megatron-recipe")
+    return ", ".join(noted(plan, "git")) or __version__
 
 
 def noted(plan: Plan, field: str) -> list[str]:

@@ -5,13 +5,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megatron_recipe import __version__
 from megatron_recipe.config import Config
 from megatron_recipe.errors import ConfigError, DataError
 from megatron_recipe.lab.result import cpu_name
@@ -86,7 +86,7 @@ def make_reference(folders: Sequence[Path], name: str) -> Reference:
         "command": command_of(recipe, overrides),
         "date": max(_day(run) for run in runs),
         "hardware": _noted(runs, _hardware),
-        "version": _noted(runs, lambda run: run.environment.get("git") or version("megatron-recipe")),
+        "version": _noted(runs, lambda run: run.environment.get("git") or __version__),
     }
     return parse(Reference, values, f"lab reference {' '.join(map(str, folders))}")
 

@@ -128,8 +128,8 @@ DATA = {
         "The loss jumps at one place and comes back.",
         "loss_max above the median before by {SPIKE_JITTERS:g} × loss_jitter and {SPIKE_NATS:g} nats, and back within "
         "{RECOVERY_RECORDS:.0f} records, or spike events; wrong where the weights took it or the run ended",
-        "Broken or foreign text; repeated characters; one source in a block",
-        "data who RUN --step STEP names the documents",
+        "Broken or foreign text; repeated characters; one source in a block; or no data: a learning rate at its limit",
+        "data who RUN --step STEP names the documents; clean ones: does another seed, or a lower rate, jump there?",
         "Skip it (train --skip-samples FIRST:STOP, stability.on_loss_spike=rollback); filter it; clip gradients",
     ),
     "vocabulary_mismatch": CheckWords(

@@ -125,8 +125,8 @@ DATA = {
         "损失在一处跳起，随后回落。",
         "loss_max 比之前的中位数高出 {SPIKE_JITTERS:g} × loss_jitter 且 {SPIKE_NATS:g} nat，并在 "
         "{RECOVERY_RECORDS:.0f} 条记录内回落，或有尖峰事件；权重吸收了它或运行因此结束时为错误",
-        "损坏或外来的文本；重复字符；一个来源成块出现",
-        "data who RUN --step STEP 给出文档",
+        "损坏或外来的文本；重复字符；一个来源成块出现；或者与数据无关：学习率到了极限",
+        "data who RUN --step STEP 给出文档；若文档没有问题：换个种子或降低学习率，那里还跳吗？",
         "跳过（train --skip-samples FIRST:STOP、stability.on_loss_spike=rollback）；过滤；裁剪梯度",
     ),
     "vocabulary_mismatch": CheckWords(
