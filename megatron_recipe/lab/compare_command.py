@@ -16,7 +16,7 @@ from megatron_recipe.files import atomic_file, held_alone, read_jsonl
 from megatron_recipe.lab.asked import Asked
 from megatron_recipe.lab.machine import Machine, this_machine
 from megatron_recipe.lab.measures import HELD_OUT
-from megatron_recipe.lab.on_gpus import on_gpus
+from megatron_recipe.lab.on_gpus import naming_parts, on_gpus
 from megatron_recipe.lab.options import comparison_of
 from megatron_recipe.lab.plan import Plan, PlannedRun, check_plan, make_plan
 from megatron_recipe.lab.resolved import resolved
@@ -44,7 +44,8 @@ def compare_command(asked: Asked) -> int:
         raise ConfigError(f"--only {asked.only}: the runs are numbered from 0 to {len(plan.runs) - 1}")
     machine = this_machine(asked.gpus, asked.jobs, len(todo))
     # the machine that submits to a cluster is not the one that trains: each task checks its own
-    facts = check_plan(plan, None if asked.slurm else machine.hardware, here=not asked.slurm)
+    with naming_parts(machine):
+        facts = check_plan(plan, None if asked.slurm else machine.hardware, here=not asked.slurm)
     if asked.dry_run:
         from megatron_recipe.lab.tables import print_plan
 

@@ -20,6 +20,7 @@ from megatron_recipe.lab.incident_verdict import Look, require_known_names
 from megatron_recipe.lab.incident_wording import ratio_text
 from megatron_recipe.lab.incident_words import WORDS
 from megatron_recipe.lab.machine import Machine, run_seconds, this_machine
+from megatron_recipe.lab.on_gpus import naming_parts
 from megatron_recipe.lab.run_states import Outcome
 from megatron_recipe.lab.wording import duration_text
 from megatron_recipe.lab.words import WORDS as COMMON
@@ -62,7 +63,8 @@ def incident_command(options: Options) -> int:
     folder, cases = cases_of(options, "gpu" if machine.hardware else "cpu")
     runnable = [case for case in cases if case.incident.needs == "cpu" or machine.hardware]
     acts = unique(runnable)
-    facts = check_acts(acts, machine)
+    with naming_parts(machine):
+        facts = check_acts(acts, machine)
     if options.dry_run:
         say_plan(options, folder, cases, acts, machine, facts[0].vocab_size if facts else 0)
         return 0

@@ -13,8 +13,8 @@ from megatron_recipe.plan.speed import expected_mfu, tokens_per_second
 CPU_FLOPS_PER_THREAD = 25e9
 """What a thread of a server CPU of 2020s makes of the recipe's FP32 model, validation and saving included; a guess for
 an estimate, and no measurement of this machine."""
-START_SECONDS = {"cpu": 4.0, "gpu": 25.0}
-"""To build a run before its first step, and to save it after the last: of the order of what is usual."""
+START_SECONDS = {"cpu": 4.0, "gpu": 45.0}
+"""To build and compile a run before its first step, and to save it after the last: of the order of what is usual."""
 MIB = 2**20
 
 

@@ -4,10 +4,13 @@ A short run of a small model spends more time on its start, when it needs no GPU
 share one keep it busy.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import read_dataset_facts, vocabulary
+from megatron_recipe.errors import ConfigError
 from megatron_recipe.lab.machine import Machine
 from megatron_recipe.lab.starters import TRAIN, Process, Starter, commands
 from megatron_recipe.mix import corpus_paths
@@ -25,6 +28,17 @@ def on_gpus(machine: Machine, module: tuple[str, ...] = TRAIN) -> Starter:
         return start(fitted(config, hardware), folder, slot)
 
     return start_in_part
+
+
+@contextmanager
+def naming_parts(machine: Machine) -> Iterator[None]:
+    """Add to a mistake that names a part of a GPU that a larger part is to be had."""
+    try:
+        yield
+    except ConfigError as error:
+        if machine.sharing == 1 or machine.hardware is None or machine.hardware.card not in str(error):
+            raise
+        raise ConfigError(f"{error}; or let fewer runs share a GPU than --jobs {machine.sharing}") from error
 
 
 def fitted(config: Config, hardware: Hardware) -> Config:

@@ -17,6 +17,8 @@ from megatron_recipe.doctor import gpu
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.kernels import planned
 from megatron_recipe.lab import on_gpus, starters
+from megatron_recipe.lab.asked import Asked
+from megatron_recipe.lab.compare_command import compare_command
 from megatron_recipe.lab.machine import run_seconds, this_machine
 from megatron_recipe.lab.starters import commands
 from megatron_recipe.plan.memory import estimate_memory
@@ -89,6 +91,13 @@ def test_a_run_in_a_part_of_a_gpu_is_told_what_fits_into_it(dataset: Path, monke
         for one in (asked[1], whole)
     ]
     assert [fits(memory, third) for memory in needed] == [True, False]
+
+
+@pytest.mark.usefixtures("gpus")
+def test_what_does_not_fit_into_a_part_of_a_gpu_is_told_with_both_remedies(dataset: Path, tmp_path: Path) -> None:
+    asked = Asked("learning_rate", recipe="gpt_3b", dataset=str(dataset), tokens=1e7, jobs=4, out=tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"and 1/4 NVIDIA H100 80 GB SXM has .* share a GPU than --jobs 4"):
+        compare_command(asked)
 
 
 @pytest.mark.usefixtures("no_gpu")
