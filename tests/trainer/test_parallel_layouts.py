@@ -16,14 +16,26 @@ LAYOUTS = {
     "pipeline parallel": ("parallel.pipeline=2",),
     "pipeline parallel, virtual stages": ("parallel.pipeline=2", "parallel.virtual_stages=2"),
 }
+OF_FOUR = {
+    "virtual stages and data parallel": ("parallel.pipeline=2", "parallel.virtual_stages=2"),
+    "virtual stages and tensor parallel": (
+        "parallel.pipeline=2",
+        "parallel.virtual_stages=2",
+        "parallel.tensor=2",
+        "parallel.sequence_parallel=true",
+    ),
+}
+CASES = [(2, settings) for settings in LAYOUTS.values()] + [(4, settings) for settings in OF_FOUR.values()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_two_processes_continue_a_checkpoint_with_the_numbers_of_one(dataset, half_run, resumed_run, tmp_path, layout):
+@pytest.mark.parametrize(("processes", "layout"), CASES, ids=[*LAYOUTS, *OF_FOUR])
+def test_several_processes_continue_a_checkpoint_with_the_numbers_of_one(
+    dataset, half_run, resumed_run, tmp_path, processes, layout
+):
     folder = Path(shutil.copytree(half_run, tmp_path / "run"))
     result = run_warm(
-        torchrun_command(2, arguments(dataset, folder, "train.stop_at_step=10", *LAYOUTS[layout])), cwd=tmp_path
+        torchrun_command(processes, arguments(dataset, folder, "train.stop_at_step=10", *layout)), cwd=tmp_path
     )
     assert result.returncode == 0, result.stderr
     alone, spread = records(resumed_run, "train"), records(folder, "train")
