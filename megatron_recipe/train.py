@@ -13,6 +13,7 @@ from megatron_recipe import console, cpu_backend, data, metrics, parallel, recor
 from megatron_recipe.agreement import agree
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import vocabulary
+from megatron_recipe.environment import set_for_training
 from megatron_recipe.forward_step import forward_step
 from megatron_recipe.host_monitor import TimedIterator
 from megatron_recipe.loader_workers import dead_workers_are_an_error
@@ -56,6 +57,7 @@ def train(config: Config, run_dir: Path, how: Start | None = None) -> StopReques
     Raises ConfigError, DataError, CheckpointError, MachineError or StabilityError for what the user can mend.
     """
     started, how = time.monotonic(), how or Start()
+    set_for_training()
     world_size = parallel.world_size_from_environment()
     hardware = hardware_here(how.gpu)
     facts = check(config, run_dir, world_size, cpu_backend.is_needed())

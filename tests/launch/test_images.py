@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from commands import ROOT
 
+from megatron_recipe.environment import TRAINING
+
 sys.path.insert(0, str(ROOT / "launch"))
 
 from image_constraints import constraints_with
@@ -71,6 +73,7 @@ def test_the_environment_is_that_of_env_sh() -> None:
     done = subprocess.run(["sh", "-euc", script], env={"PET_NPROC_PER_NODE": "gpu"}, capture_output=True, text=True)
     outside = dict(line.split("=", 1) for line in done.stdout.splitlines())
     assert image.items() <= outside.items()
+    assert TRAINING.items() <= outside.items()
     assert {name for name in outside if name.startswith(("NCCL", "TORCH", "CUDA", "PYTORCH", "PET"))} <= image.keys()
 
 
