@@ -8,7 +8,7 @@ from megatron_recipe.report.commands import shown_path
 from megatron_recipe.report.comparison import conclusions, question
 from megatron_recipe.report.comparison_file import COMPARISON, Comparison
 from megatron_recipe.report.document import Author, Block, Bullets, Cell, Document, Facts, Paragraph, Section, Table
-from megatron_recipe.report.formats import decimal, fact, integer, money, ratio, visible, when
+from megatron_recipe.report.formats import fact, integer, money, ratio, visible, when
 from megatron_recipe.report.operation import Cost, cost_of, lifetime
 from megatron_recipe.report.problems import Problem, problems_of, shortened
 from megatron_recipe.report.retrospective_facts import basic_facts, data_table, scores_table
@@ -107,7 +107,7 @@ def _cost(story: Story, found: Findings, words: Words) -> list[Block]:
     why = words(f"bill.{bill.missing}") if bill.missing else words("bill.given") if bill.is_given else ""
     hourly = None if bill.price_per_hour is None else money(bill.price_per_hour, currency)
     per_billion = money(bill.amount / tokens * 1e9, currency) if bill.amount is not None and tokens else None
-    energy = None if cost.kilowatt_hours is None else f"{decimal(cost.kilowatt_hours, 1)} kWh"
+    energy = None if cost.kilowatt_hours is None else f"{ratio(cost.kilowatt_hours)} kWh"
     per_token = (
         ""
         if cost.joules_per_token is None

@@ -102,7 +102,7 @@ def _perplexities(run: Run, words: Words) -> list[Judgement]:
 
 
 def _perplexity(run: Run, words: Words, name: str, found: Record, step: float | None) -> Judgement:
-    named = words("goal.perplexity.on", name=name or words("sets.mix"))
+    named = words("goal.perplexity.on", name=name) if name else words("goal.perplexity")
     file = _file(run, "eval/perplexity.json" if step is None else "metrics.jsonl")
     loss = found.get("loss")
     if not is_number(loss):

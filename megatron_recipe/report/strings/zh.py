@@ -141,7 +141,7 @@ CHINESE = {
     "group.speed": "速度",
     "group.machine": "机器与花费",
     "sets.caption": "各留出集最近一次的测量",
-    "sets.mix": "混合自带",
+    "sets.mix": "训练混合自身",
     "note.not_finite": "{what}：有 {count} 条记录是 NaN 或无穷大，最早在第 {step} 步；曲线在这些地方断开。",
     "note.above": "{what}：有 {count} 个点在图框之上，最高的 {highest} 在第 {step} 步。",
     "note.standing": "与参考曲线 {name} 相对照的 {records} 条记录中，{share} 落在带内（通常为 {usual}）。",
