@@ -15,6 +15,15 @@ def agree(*values: float) -> list[float]:
     return [float(value) for value in tensor.tolist()]
 
 
+def all_ranks(value: Any) -> list[Any]:
+    """Each rank's value, by rank, on all ranks."""
+    if dist.get_world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def first_ranks(value: Any) -> Any:
     """The first rank's value, on all ranks."""
     if dist.get_world_size() == 1:

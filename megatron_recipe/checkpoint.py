@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch.distributed as dist
 from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.distributed import DistributedDataParallel
@@ -25,7 +26,7 @@ from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
 from megatron_recipe import flops, optimizer_conversion
-from megatron_recipe.agreement import agree, first_ranks
+from megatron_recipe.agreement import agree, all_ranks, first_ranks
 from megatron_recipe.architecture import differences
 from megatron_recipe.checkpoint_integrity import MARKER, damage
 from megatron_recipe.config import Config
@@ -125,21 +126,24 @@ def complete_checkpoints(checkpoints: Path) -> list[Path]:
 def newest_good(checkpoints: Path, ranks: Ranks, before_step: int | None = None) -> tuple[Path | None, list[str]]:
     """The newest checkpoint whose every byte verifies, and what was wrong with newer ones.
 
-    The first rank looks, all get its answer. `before_step` leaves out checkpoints of that step and later ones.
+    The first rank says which there are, all read a part of each. `before_step` leaves out checkpoints of that step and
+    later ones.
     """
-    answer: list[Any] = [None, []]
-    if ranks.is_first:
-        for folder in reversed(complete_checkpoints(checkpoints)):
-            if before_step is not None and step_of(folder) >= before_step:
-                continue
-            problem = damage(folder)
-            if problem:
-                answer[1].append(f"{folder.name}: {problem}")
-            else:
-                answer[0] = folder
-                break
-    found, problems = first_ranks(answer)
-    return found, problems
+    problems: list[str] = []
+    for folder in first_ranks(list(reversed(complete_checkpoints(checkpoints))) if ranks.is_first else None):
+        if before_step is not None and step_of(folder) >= before_step:
+            continue
+        problem = damage_to_any(folder)
+        if problem is None:
+            return folder, problems
+        problems.append(f"{folder.name}: {problem}")
+    return None, problems
+
+
+def damage_to_any(folder: Path) -> str | None:
+    """`damage`, each rank reading its part of the files: one alone would keep the others waiting beyond their limit."""
+    found = all_ranks(damage(folder, (dist.get_rank(), dist.get_world_size())))
+    return "; ".join(dict.fromkeys(problem for problem in found if problem)) or None
 
 
 def step_of(folder: Path) -> int:

@@ -51,8 +51,11 @@ def marker_is_whole(folder: Path) -> bool:
         return False
 
 
-def damage(folder: Path) -> str | None:
-    """What is wrong with the files of a checkpoint, in words; None where every byte is as it was written."""
+def damage(folder: Path, share: tuple[int, int] = (0, 1)) -> str | None:
+    """What is wrong with the files of a checkpoint, in words; None where every byte is as it was written.
+
+    share: which part of the files to read, and of how many.
+    """
     reading = MARKER
     try:
         written = (folder / MARKER).read_bytes()
@@ -66,8 +69,9 @@ def damage(folder: Path) -> str | None:
         expected = json.loads((folder / INTEGRITY).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         return f"{reading}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    part, parts = share
     with ThreadPoolExecutor(8) as pool:  # hashing leaves Python's lock, so that threads share the cores
-        problems = pool.map(lambda name: _file_damage(folder / name, expected[name]), expected)
+        problems = pool.map(lambda name: _file_damage(folder / name, expected[name]), sorted(expected)[part::parts])
     found = [problem for problem in problems if problem]
     return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "") if found else None
 

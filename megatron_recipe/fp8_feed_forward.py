@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 from megatron.core.extensions.transformer_engine import TEFusedMLP, TELayerNormColumnParallelLinear, TERowParallelLinear
+from megatron.core.fp8_utils import get_fp8_context
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_with_transformer_engine_spec
 from megatron.core.transformer.mlp import MLPSubmodules
 from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import TransformerLayer
 from torch import Tensor
+from transformer_engine.pytorch.fp8 import FP8GlobalStateManager
 
 FIRST_PRODUCT, SECOND_PRODUCT = 0, 1
 
@@ -23,6 +26,7 @@ FIRST_PRODUCT, SECOND_PRODUCT = 0, 1
 class _SavesItsOperation(torch.nn.Module):
     """A linear module whose FP8 state is that of the operation which computes in its place."""
 
+    config: TransformerConfig
     operation: Callable[[], Any]
     """Set by the feed-forward that owns both."""
 
@@ -32,8 +36,17 @@ class _SavesItsOperation(torch.nn.Module):
         return state
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Give them to the operation, which passes over those of a checkpoint that was saved without fusion."""
-        self.operation().set_extra_state(state)
+        """Give them to the operation, which passes over those of a checkpoint that was saved without fusion.
+
+        The operation's own state is made before, in Megatron's FP8 context. Transformer Engine would make it in one
+        that names no group of ranks: it would then sum up maxima over all of them, and pipeline stages, which wait for
+        one another elsewhere, would never meet there.
+        """
+        operation = self.operation()
+        if state is not None and state.numel():
+            with torch.no_grad(), get_fp8_context(self.config):  # without gradients nothing is reduced at its end
+                operation.reset_recipe_state(recipe=FP8GlobalStateManager.get_fp8_recipe())
+        operation.set_extra_state(state)
 
 
 class FirstLinear(_SavesItsOperation, TELayerNormColumnParallelLinear):

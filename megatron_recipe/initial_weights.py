@@ -6,9 +6,7 @@ from typing import Any
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.core import CheckpointingException
 
-from megatron_recipe.agreement import first_ranks
-from megatron_recipe.checkpoint import Training
-from megatron_recipe.checkpoint_integrity import damage
+from megatron_recipe.checkpoint import Training, damage_to_any
 from megatron_recipe.config import Config
 from megatron_recipe.errors import CheckpointError
 from megatron_recipe.init_from import find_weights
@@ -26,8 +24,7 @@ def take_initial_weights(training: Training, config: Config, ranks: Ranks) -> Pa
     """
     assert config.train.init_from is not None, "the caller looks"
     folder = find_weights(config.train.init_from)
-    problem = first_ranks(damage(folder) if ranks.is_first else None)
-    if problem:
+    if problem := damage_to_any(folder):
         raise CheckpointError(f"train.init_from: {folder}: {problem}; copy or convert it again")
     names = ["model"] if len(training.model) == 1 else [f"model{index}" for index in range(len(training.model))]
     sharded = training.sharded_state(is_loading=True, weights_only=True)

@@ -95,6 +95,11 @@ def _states_problems(config: Config, on_cpu: bool) -> Iterator[str]:
             f"optimizer.states={states} halves master weights of BF16 weights, and "
             f"precision.dtype={config.precision.dtype}; set precision.dtype=bf16, or optimizer.states=fp32"
         )
+    if config.precision.fp8 not in ("off", "delayed"):
+        yield (
+            f"optimizer.states={states} with precision.fp8={config.precision.fp8}: Megatron keeps whole master weights "
+            "there, which cannot be loaded again; set precision.fp8=delayed or off, or optimizer.states=fp32"
+        )
 
 
 def _optimizer_problems(config: Config) -> Iterator[str]:

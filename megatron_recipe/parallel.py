@@ -115,8 +115,16 @@ def virtual_stages(config: Config) -> int | None:
     return config.parallel.virtual_stages if config.parallel.virtual_stages > 1 else None
 
 
+SEEDS_BETWEEN_STAGES = 100
+
+
 def seed_everything(seed: int) -> None:
-    """Seed torch and Megatron's random trackers, which differ over tensor and pipeline ranks as Megatron wants."""
+    """Seed torch and Megatron's random trackers, which differ over the tensor ranks.
+
+    Each pipeline stage has a seed of its own, as in Megatron-LM (megatron/training/initialize.py): with one for all,
+    stages would begin with the same layers.
+    """
+    seed += SEEDS_BETWEEN_STAGES * stage_number()
     torch.manual_seed(seed)
     tensor_parallel.model_parallel_cuda_manual_seed(seed)
 

@@ -1,8 +1,13 @@
 """AdamW's states in BF16 (`optimizer.states=bf16`), in checkpoints.
 
 Transformer Engine's AdamW keeps both running means in BF16 and, of each FP32 master weight, the 16 bits that the BF16
-weight lacks. Megatron-Core 0.19 trains with that, and stumbles where it loads: it calls Transformer Engine without an
-argument that became necessary, and hands it FP32 values where those bits are integers.
+weight lacks. Megatron-Core 0.19 trains with that, and stumbles over checkpoints:
+
+- It calls Transformer Engine without an argument that became necessary, and hands it FP32 values where those bits are
+  integers.
+- It asks for all states when it wants the settings of the parameter groups, to save and again to load, and Transformer
+  Engine makes FP32 of both means for that, on the GPU: 8 bytes a parameter more than training, which a card that needs
+  rounded states does not have.
 """
 
 from functools import partial
@@ -17,7 +22,11 @@ MASTER = "master_param"
 
 
 def make_loadable(optimizer: DistributedOptimizer) -> None:
-    """Let checkpoints be loaded into this optimizer's states."""
+    """Let checkpoints be written from this optimizer's states and loaded into them, in the memory that training has."""
+    adam = optimizer.optimizer
+    _make_states(adam)  # else Megatron makes empty ones beside them to load into
+    adam.state_dict = partial(torch.optim.Optimizer.state_dict, adam)
+    adam.load_state_dict = partial(_load_groups, adam)
     optimizer.init_state_fn = _make_states
     optimizer._set_main_param_and_optimizer_states = partial(_set_states, optimizer)
 
@@ -40,6 +49,12 @@ def _make_states(adam: Any, _config: Any = None) -> None:
         for parameter in group["params"]:
             if not adam.state[parameter]:
                 adam.initialize_state(parameter, adam.store_param_remainders)
+
+
+def _load_groups(adam: Any, loaded: dict[str, Any]) -> None:
+    """Take the settings of the parameter groups; the states are filled in place, one after the other, later."""
+    for group, values in zip(adam.param_groups, loaded["param_groups"], strict=True):
+        group.update({name: value for name, value in values.items() if name != "params"})
 
 
 def _set_states(optimizer: DistributedOptimizer, parameter: Any, loaded: dict[str, Any]) -> None:

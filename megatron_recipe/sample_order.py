@@ -54,12 +54,16 @@ def rank_positions(
         position = positions[-1] + 1
 
 
-def rank_held_out(samples: int, micro_batch: int, data_rank: int, data_size: int) -> Iterator[list[int | None]]:
+def rank_held_out(
+    samples: int, micro_batch: int, data_rank: int, data_size: int, multiple: int = 1
+) -> Iterator[list[int | None]]:
     """One rank's micro-batches of samples 0 to `samples` - 1, filled up with None so that all ranks have equally many.
 
     None stands for a sample without loss: the samples of a validation don't depend on ranks and micro-batch.
+
+    multiple: of how many micro-batches their number is to be one.
     """
-    at_once = micro_batch * data_size
+    at_once = micro_batch * data_size * multiple
     filling: list[int | None] = [None] * (-samples % at_once)
     yield from _share([*range(samples), *filling], micro_batch, data_rank, data_size)
 

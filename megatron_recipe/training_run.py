@@ -23,6 +23,7 @@ from megatron_recipe.loggers import RunLog, check_packages
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.observation import Observation
 from megatron_recipe.run_state import RunState
+from megatron_recipe.same_choices import require_same_choices
 from megatron_recipe.skips import Skips
 from megatron_recipe.spending import Spending
 from megatron_recipe.stability import Guard
@@ -129,6 +130,7 @@ def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[
 def start(config: Config, run_dir: Path, facts: list[DatasetFacts], ranks: parallel.Ranks, started: float) -> Run:
     """Build model, optimizer, schedule and data, and load the newest good checkpoint if there is one."""
     vocab_size = vocabulary(config.model, facts)
+    require_same_choices(config)
     chunks = model.build_model(config, vocab_size, ranks.device)
     updater = optimizer.build_optimizer(config, chunks)
     describe_states_in_place(updater)

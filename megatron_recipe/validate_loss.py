@@ -130,9 +130,13 @@ def loss_totals(
     """Sum of the token losses over a held-out set, in nats, and their number.
 
     The samples are the same for any number of ranks and any micro-batch: what is missing to a whole micro-batch of
-    each rank is filled up with samples that have no loss.
+    each rank is filled up with samples that have no loss; interleaved stages want as many micro-batches as there are
+    stages, or a multiple.
     """
-    micro_batches = list(rank_held_out(held_out.samples, config.batch.micro_batch, ranks.data_rank, ranks.data_size))
+    layout = config.parallel
+    share = (config.batch.micro_batch, ranks.data_rank, ranks.data_size)
+    multiple = layout.pipeline if parallel.virtual_stages(config) else 1
+    micro_batches = list(rank_held_out(held_out.samples, *share, multiple))
     batches = data.load_batches(held_out, iter(micro_batches), config, ranks)
     for chunk in model:
         chunk.eval()

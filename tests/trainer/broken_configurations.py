@@ -223,6 +223,11 @@ BROKEN = {
         1,
         ["optimizer.states=bf16", "optimizer.kind=adamw", "set these, or optimizer.states=fp32"],
     ),
+    "rounded states have no whole master weights": (
+        ["optimizer.states=bf16", "precision.dtype=bf16", "precision.fp8=blockwise"],
+        1,
+        ["optimizer.states=bf16", "precision.fp8=blockwise", "set precision.fp8=delayed or off"],
+    ),
     "rounded gradients need rounded states": (
         ["precision.gradients=bf16"],
         1,

@@ -17,7 +17,7 @@ from megatron_recipe.checkpoint import (
     step_folder,
     step_of,
 )
-from megatron_recipe.checkpoint_integrity import MARKER, write_integrity, write_marker
+from megatron_recipe.checkpoint_integrity import MARKER, damage, write_integrity, write_marker
 from megatron_recipe.checkpoint_policy import CheckpointPolicy, prune
 from megatron_recipe.config import CheckpointConfig
 from megatron_recipe.errors import CheckpointError
@@ -251,6 +251,7 @@ class Ranks:
 def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Checkpoints of steps 5, 10 and 15."""
     monkeypatch.setattr(checkpoint_module, "first_ranks", lambda value: value)
+    monkeypatch.setattr(checkpoint_module, "damage_to_any", damage)
     for step in (5, 10, 15):
         write_checkpoint(step_folder(tmp_path, step))
     return tmp_path
@@ -305,11 +306,19 @@ def test_a_copy_under_a_name_of_its_own_is_not_taken(three):
     assert newest(three, before_step=15) == (10, [])
 
 
-def test_the_other_ranks_take_the_first_ones_answer(three, monkeypatch):
-    monkeypatch.setattr(checkpoint_module, "first_ranks", lambda value: [step_folder(three, 10), ["told"]])
-    monkeypatch.setattr(checkpoint_module, "damage", lambda folder: pytest.fail("only the first rank reads"))
+def test_the_other_ranks_look_where_the_first_one_says(three, monkeypatch):
+    monkeypatch.setattr(checkpoint_module, "first_ranks", lambda value: [step_folder(three, step) for step in (10, 5)])
     found, problems = newest_good(three, Ranks(is_first=False))  # type: ignore[arg-type]
-    assert (found, problems) == (step_folder(three, 10), ["told"])
+    assert (found, problems) == (step_folder(three, 10), [])
+
+
+def test_ranks_read_the_files_of_a_checkpoint_together(three):
+    damage_data(three, 15)
+    folder = step_folder(three, 15)
+    parts = [damage(folder, (rank, 3)) for rank in range(3)]
+    assert [problem for problem in parts if problem] == ["common.pt differs from its checksum"]
+    (folder / MARKER).write_text("{", encoding="utf-8")
+    assert all(damage(folder, (rank, 3)) for rank in range(3))  # what says what there is, each reads
 
 
 def test_no_folder_at_all(tmp_path, monkeypatch):

@@ -48,6 +48,19 @@ def test_several_processes_continue_a_checkpoint_with_the_numbers_of_one(
     assert [record["loss"] for record in records(folder, "validation")] == pytest.approx(held_out, rel=1e-4)
 
 
+@pytest.mark.slow
+def test_held_out_text_need_not_fill_interleaved_stages(dataset, half_run, tmp_path):
+    few = ("train.stop_at_step=6", "train.validation_samples=6", "batch.micro_batch_size_samples=2")  # 3 micro-batches
+    losses = []
+    for name, processes, layout in (("alone", 1, ()), ("spread", 2, LAYOUTS["pipeline parallel, virtual stages"])):
+        folder = Path(shutil.copytree(half_run, tmp_path / name))
+        result = run_warm(torchrun_command(processes, arguments(dataset, folder, *few, *layout)), cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        losses.append(records(folder, "validation")[-1])
+    assert [record["step"] for record in losses] == [6, 6]
+    assert losses[1]["loss"] == pytest.approx(losses[0]["loss"], rel=1e-4)
+
+
 def test_the_numbers_compared_differ_from_step_to_step_by_more_than_is_allowed(resumed_run):
     for field, tolerance in (("loss", 1e-4), ("grad_norm", 1e-3)):
         values = [record[field] for record in records(resumed_run, "train")[5:]]

@@ -9,7 +9,7 @@ from test_checkpoint_policy import Ranks, marked, steps_left
 from megatron_recipe import checkpoint as checkpoint_module
 from megatron_recipe import rollback as module
 from megatron_recipe.checkpoint import step_folder
-from megatron_recipe.checkpoint_integrity import write_integrity, write_marker
+from megatron_recipe.checkpoint_integrity import damage, write_integrity, write_marker
 from megatron_recipe.config import Config
 from megatron_recipe.errors import StabilityError
 from megatron_recipe.recipes import load_config
@@ -34,6 +34,7 @@ def config() -> Config:
 def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Complete ones of steps 10, 20 … 50."""
     monkeypatch.setattr(checkpoint_module, "first_ranks", lambda value: value)
+    monkeypatch.setattr(checkpoint_module, "damage_to_any", damage)
     for step in range(10, 60, 10):
         marked(tmp_path / "checkpoints", step)
     return tmp_path / "checkpoints"

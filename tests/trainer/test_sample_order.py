@@ -83,11 +83,17 @@ def test_ranks_take_micro_batches_in_turn():
     assert (first, second) == ([[0, 1], [4, 5]], [[2, 3], [6, 7]])
 
 
-@given(samples=st.integers(1, 40), micro_batch=st.integers(1, 5), size=st.integers(1, 4))
-def test_a_validation_has_its_samples_once_and_equally_many_micro_batches_a_rank(samples, micro_batch, size):
-    shares = [list(rank_held_out(samples, micro_batch, rank, size)) for rank in range(size)]
-    assert len({len(share) for share in shares}) == 1
+@given(
+    samples=st.integers(1, 40),
+    micro_batch=st.integers(1, 5),
+    size=st.integers(1, 4),
+    multiple=st.sampled_from([1, 2, 3]),
+)
+def test_a_validation_has_its_samples_once_and_equally_many_micro_batches_a_rank(samples, micro_batch, size, multiple):
+    shares = [list(rank_held_out(samples, micro_batch, rank, size, multiple)) for rank in range(size)]
+    (micro_batches,) = {len(share) for share in shares}
+    assert micro_batches % multiple == 0
     keys = [key for share in shares for micro in share for key in micro]
     assert {len(micro) for share in shares for micro in share} == {micro_batch}
     assert sorted(key for key in keys if key is not None) == list(range(samples))
-    assert keys.count(None) < micro_batch * size
+    assert keys.count(None) < micro_batch * size * multiple
