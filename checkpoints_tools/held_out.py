@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megatron_recipe.errors import DataError
+from megatron_recipe.errors import DataError, in_short
 from megatron_recipe.files import sha256_file
 
 
@@ -32,7 +32,7 @@ def read_held_out(dataset: Path) -> Iterator[Document]:
                 yield Document(record["text"], metadata.get("source", "unknown"), metadata.get("language", "unknown"))
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
-                    f"{file}, line {number}: not a document ({error!r}); prepare the dataset again"
+                    f"{file}, line {number}: not a document ({in_short(error)}); prepare the dataset again"
                 ) from error
 
 

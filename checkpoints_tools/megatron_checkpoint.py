@@ -17,7 +17,7 @@ from torch import Tensor
 
 from checkpoints_tools.distcp import StoredTensor, read_region, read_stored_tensors
 from megatron_recipe.checkpoint_integrity import INTEGRITY, OWN_CHECKSUM, marker_is_whole
-from megatron_recipe.errors import CheckpointError
+from megatron_recipe.errors import CheckpointError, in_short
 from megatron_recipe.files import sha256_file
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def checksums(checkpoint: Path) -> dict[str, str]:
     try:
         return {**json.loads(listing.read_text(encoding="utf-8"))["files"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{listing}: damaged ({error!r}); take another checkpoint of the run") from error
+        raise CheckpointError(f"{listing}: damaged ({in_short(error)}); take another checkpoint of the run") from error
 
 
 class CheckpointReader:

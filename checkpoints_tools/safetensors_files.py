@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from checkpoints_tools.raw_values import bytes_of, fill
-from megatron_recipe.errors import CheckpointError
+from megatron_recipe.errors import CheckpointError, in_short
 from megatron_recipe.files import write_json
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -156,7 +156,7 @@ def _files(folder: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index}: damaged ({error!r}); export or download the folder again") from error
+        raise CheckpointError(f"{index}: damaged ({in_short(error)}); export or download the folder again") from error
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{folder / missing[0]} is missing ({len(missing)} of {len(names)} files in {INDEX})")

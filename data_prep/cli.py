@@ -129,7 +129,7 @@ def verify(dataset: Annotated[Path, typer.Argument(help="Folder of a dataset.")]
 def inspect(
     dataset: Annotated[Path, typer.Argument(help="Folder of a dataset.")],
     split: Annotated[str, typer.Option(help="train or validation.")] = "train",
-    count: Annotated[int, typer.Option(help="Documents to show; 0 shows the counts only.")] = 3,
+    count: Annotated[int, typer.Option(min=0, help="Documents to show; 0 shows the counts only.")] = 3,
     seed: Annotated[int, typer.Option(help="Chooses the documents.")] = 0,
 ) -> None:
     """Show a dataset's counts and some documents, decoded from their ids. Changes nothing, so it has no --dry-run."""

@@ -45,7 +45,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / NAME
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder}: not a dataset (no {NAME}); `megatron-recipe data prepare` writes one") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: damaged ({error}); write the dataset again") from error

@@ -140,10 +140,11 @@ def run(
     """
     from eval.harness import Settings, find_data, run_benchmarks
     from eval.models import check_model, find_model
-    from eval.score_table import table_lines
+    from eval.score_table import require_language, table_lines
     from eval.suites import choose
     from megatron_recipe.console import say
 
+    require_language(lang)
     chosen = choose(suite or [], task or [])
     check_model(model)
     if dry_run:

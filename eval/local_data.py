@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.suites import Benchmark
-from megatron_recipe.errors import DataError
+from megatron_recipe.errors import DataError, in_short
 
 Row = dict[str, Any]
 SUFFIXES = (".parquet", ".arrow", ".jsonl", ".json", ".csv")
@@ -92,7 +92,7 @@ def read_rows(files: Iterable[Path]) -> list[Row]:
         try:
             rows += _read(file)
         except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{file}: cannot be read ({error!r}); download it again") from error
+            raise DataError(f"{file}: cannot be read ({in_short(error)}); download it again") from error
     return rows
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from megatron_recipe.errors import DataError
+from megatron_recipe.errors import DataError, in_short
 
 PROMPTS_FILE = Path(__file__).with_name("prompts.jsonl")
 
@@ -14,7 +14,9 @@ def read_prompts(file: Path = PROMPTS_FILE) -> list[str]:
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         prompts = [str(json.loads(line)["prompt"]) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f'{file}: not a prompt file ({error!r}); write {{"prompt": "…"}} in each line') from error
+        raise DataError(
+            f'{file}: not a prompt file ({in_short(error)}); write {{"prompt": "…"}} in each line'
+        ) from error
     if not prompts:
         raise DataError(f'{file}: holds no prompt; write {{"prompt": "…"}} in each line')
     return prompts

@@ -40,10 +40,15 @@ WORDS = {
 }
 
 
-def table_lines(result: dict[str, Any], names: Sequence[str], lang: str) -> list[str]:
-    """Lines of the table, scores in percent ± a standard error. Raises ConfigError for an unknown language."""
+def require_language(lang: str) -> None:
+    """Raise ConfigError for a language that the table is not in."""
     if lang not in WORDS:
         raise ConfigError(f"--lang {lang} is not known; known are {', '.join(WORDS)}")
+
+
+def table_lines(result: dict[str, Any], names: Sequence[str], lang: str) -> list[str]:
+    """Lines of the table, scores in percent ± a standard error. Raises ConfigError for an unknown language."""
+    require_language(lang)
     words = WORDS[lang]
     head = words["head"]
     lines = [head.format(**{name: words[name] for name in ("task", "score", "chance", "shots")}, verdict="").rstrip()]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from checkpoints_tools.held_out import Document, read_held_out
-from megatron_recipe.errors import ConfigError, DataError
+from megatron_recipe.errors import ConfigError, DataError, in_short
 
 SUFFIXES = (".jsonl", ".txt")
 
@@ -64,7 +64,9 @@ def _json_lines(path: Path) -> Iterator[Document]:
                 str(record["text"]), str(facts.get("source", path.stem)), str(facts.get("language", "unknown"))
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f'{path}, line {number}: not a document ({error!r}); write {{"text": "…"}}') from error
+            raise DataError(
+                f'{path}, line {number}: not a document ({in_short(error)}); write {{"text": "…"}}'
+            ) from error
 
 
 def _text(path: Path) -> str:

@@ -176,7 +176,8 @@ class CheckpointWriter:
 def _write_and_hash(write: Callable[..., None], folder: Path, files: list[str], rank: int, *args: Any) -> None:
     """In the forked process: write this rank's files, then hash them."""
     serve_parent_only()
-    write(*args)
+    with suppress(EOFError, BrokenPipeError):  # a second Ctrl-C ended the parent, to which it would report
+        write(*args)
     with suppress(MachineError):  # a full disk fails the save elsewhere: in write, or where checksums are gathered
         if all((folder / name).is_file() for name in files):
             hash_files(folder, files, rank)

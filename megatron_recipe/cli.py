@@ -17,6 +17,7 @@ from megatron_recipe import console
 from megatron_recipe.clouds.cli import app as launch_app
 from megatron_recipe.doctor_command import doctor
 from megatron_recipe.errors import RecipeError
+from megatron_recipe.home_paths import with_home
 from megatron_recipe.lab.cli import app as lab_app
 from megatron_recipe.month.command import today
 
@@ -228,7 +229,7 @@ def main() -> None:
 
     hush_libraries()
     try:
-        app()
+        app(with_home(sys.argv[1:]))
     except RecipeError as error:
         console.say(f"error: {error}")
         sys.exit(USER_ERROR)

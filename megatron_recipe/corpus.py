@@ -22,6 +22,10 @@ from megatron_recipe.epoch_index import Epoch, IndexName
 from megatron_recipe.errors import DataError
 
 Sample = dict[str, torch.Tensor]
+OPEN_EPOCHS = 8
+"""Held at a time: each is three mapped files, of which a process may have some hundreds."""
+PREPARED_EPOCHS = 16
+"""Ahead of a run: where there are more, the text is short and an index built in a moment, when it is needed."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ class Corpus:
                     f"{self.samples_per_epoch}; prepare the dataset again"
                 )
             self._epochs[number] = epoch
+            if len(self._epochs) > OPEN_EPOCHS:
+                del self._epochs[next(iter(self._epochs))]  # the one that was opened first
         return self._epochs[number]
 
     def index_name(self, number: int) -> IndexName:
@@ -109,8 +115,8 @@ class Corpus:
         return range(first // self.samples_per_epoch, -(-stop // self.samples_per_epoch)) if first < stop else range(0)
 
     def prepare(self, first: int, stop: int) -> None:
-        """Have the indices ready of all epochs that positions `first` to `stop` - 1 lie in."""
-        for number in self.epochs_of(first, stop):
+        """Have the indices ready of the epochs that positions `first` to `stop` - 1 lie in, or of the first of them."""
+        for number in self.epochs_of(first, stop)[:PREPARED_EPOCHS]:
             self.epoch(number)
 
     def __getitem__(self, position: int) -> Sample:

@@ -6,6 +6,7 @@ Its name says all that the arrays depend on, so that a folder that is there is t
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -25,7 +26,7 @@ from megatron.core.datasets.gpt_dataset import (
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.utils import Split
 
-from megatron_recipe.errors import DataError
+from megatron_recipe.errors import DataError, MachineError
 from megatron_recipe.files import full_disk_is_an_error
 
 FORMAT = 1
@@ -100,7 +101,11 @@ def build(name: IndexName, lengths: np.ndarray) -> Arrays:
 def _load(folder: Path) -> Arrays:
     try:
         documents, samples, order = (np.load(folder / f"{array}.npy", mmap_mode="r") for array in ARRAYS)
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise MachineError(f"{folder}: {error.strerror}; allow more (ulimit -n 65536) and run again") from error
+        raise DataError(f"{folder}: damaged ({error}); delete this folder, and it is built again") from error
+    except (ValueError, EOFError) as error:
         raise DataError(f"{folder}: damaged ({error}); delete this folder, and it is built again") from error
     return documents, samples, order
 

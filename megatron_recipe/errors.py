@@ -27,3 +27,8 @@ class MachineError(RecipeError):
 
 class StabilityError(RecipeError):
     """Training went wrong in a way that the run could not mend by itself."""
+
+
+def in_short(error: BaseException) -> str:
+    """Kind and reason of an error in a message: its own representation may hold a whole file."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

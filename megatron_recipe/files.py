@@ -13,16 +13,36 @@ from typing import IO, Any
 
 from megatron_recipe.errors import DataError, MachineError
 
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
 
 @contextmanager
 def full_disk_is_an_error(path: Path) -> Iterator[None]:
-    """Turn "no space left" and "quota exceeded" below `path` into a MachineError that says how much is free."""
+    """Turn "no space left" and "quota exceeded" below `path` into a MachineError that says how much is free.
+
+    So it does with a place that cannot be written to, for example on a read-only disk.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno in UNWRITABLE and _is_at(error.filename, path):
+            raise unwritable(path, error) from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise disk_full(path) from error
+
+
+def _is_at(name: Any, path: Path) -> bool:
+    """Whether an error is about `path`, a folder above it, or what is written until it is whole."""
+    if not isinstance(name, str | os.PathLike):
+        return False
+    found, partial = Path(name), partial_path(path)
+    return found in (path, partial, *path.parents) or partial in found.parents
+
+
+def unwritable(path: Path, error: OSError) -> MachineError:
+    """The error for a place that cannot be written to."""
+    return MachineError(f"{path}: cannot be written ({error.strerror}); name a place that you may write to")
 
 
 def disk_full(path: Path, needed_bytes: int = 0) -> MachineError:
@@ -44,9 +64,9 @@ def partial_path(path: Path) -> Path:
 @contextmanager
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file that appears as `path` only when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
     with full_disk_is_an_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open(mode, encoding=None if "b" in mode else "utf-8") as file:
                 yield file
@@ -118,9 +138,14 @@ def held_alone(lock_file: Path, busy: str) -> Iterator[None]:
 
     Raises:
         DataError: another process holds it.
+        MachineError: it cannot be written.
     """
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file.open("a+", encoding="utf-8") as lock:
+    try:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        opened = lock_file.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(lock_file.parent, error) from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

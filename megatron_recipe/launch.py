@@ -18,6 +18,7 @@ from typing import Any
 from megatron_recipe import cli, console
 from megatron_recipe.doctor.gpu import visible_gpus
 from megatron_recipe.errors import MachineError, RecipeError
+from megatron_recipe.home_paths import with_home
 from megatron_recipe.quiet import hush_libraries
 
 OF_A_SIGNAL = 128
@@ -29,7 +30,7 @@ SAYING_SECONDS = 2.0
 def launch(recipe: str) -> None:
     """Run `megatron-recipe train RECIPE` with this process's arguments, as one of torchrun's ranks."""
     hush_libraries()
-    command = ["train", recipe, *sys.argv[1:]]
+    command = ["train", recipe, *with_home(sys.argv[1:])]
     try:
         code = cli.app(command, standalone_mode=False)
     except RecipeError as error:

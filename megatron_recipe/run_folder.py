@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from megatron_recipe import flops
 from megatron_recipe.batch_schedule import total_samples
 from megatron_recipe.budget import is_clocked
@@ -25,6 +27,8 @@ from megatron_recipe.recipes import load_config, write_config
 CONFIG = "config.yaml"
 LOCK = ".lock"
 LOCK_PATIENCE_SECONDS = 5.0
+CHANGEABLE = {"weight_decay": 0.0, "clip_grad_norm": 0.0, "states": "fp32"}
+"""Of the optimizer: what takes effect from the next step on, and how states are kept."""
 
 
 def check_same_run(config: Config, run_dir: Path, samples: int, position: int, checksums: dict[str, str]) -> None:
@@ -45,13 +49,16 @@ def check_same_run(config: Config, run_dir: Path, samples: int, position: int, c
     fixed: dict[str, Callable[[Config], Any]] = {
         "batch": lambda c: c.batch.model_copy(update={"micro_batch_size_samples": "auto"}),
         "schedule": lambda c: c.schedule,
+        # of the optimizer, what the checkpoint's own values would silently override
+        "optimizer": lambda c: c.optimizer.model_copy(update=CHANGEABLE),
+        "data.mask_between_documents": lambda c: c.data.mask_between_documents,
     }
     if not (on_plateau(before, samples) and on_plateau(config, samples)):
         fixed["train.steps"] = lambda c: c.train.steps
     changed = [
-        f"{name}: {value(before)} in {path}, {value(config)} now"
+        f"{field}: {old} in {path}, {new} now"
         for name, value in fixed.items()
-        if value(before) != value(config)
+        for field, old, new in _differences(name, value(before), value(config))
     ]
     changed += changed_order(before, config, position, checksums)
     if changed:
@@ -59,6 +66,16 @@ def check_same_run(config: Config, run_dir: Path, samples: int, position: int, c
             f"{run_dir} holds a run that began with other settings: {'; '.join(changed)}; "
             "start a new run with another --run-dir, or go back to those settings"
         )
+
+
+def _differences(name: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Field, value before and value now, of a value or of each field of a section."""
+    if not isinstance(before, BaseModel):
+        if before != now:
+            yield name, before, now
+        return
+    for field in type(before).model_fields:
+        yield from _differences(f"{name}.{field}", getattr(before, field), getattr(now, field))
 
 
 def on_plateau(config: Config, samples: int) -> bool:
@@ -90,10 +107,8 @@ def held_by_first_rank(run_dir: Path) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
-            except OSError as error:
-                raise MachineError(
-                    f"--run-dir {run_dir}: cannot be written ({error.strerror}); name a folder that you may write to"
-                ) from error
+            except MachineError as error:
+                raise MachineError(f"--run-dir {error}") from error
         yield
 
 

@@ -19,7 +19,7 @@ from megatron_recipe.errors import ConfigError
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values don't change once a run has them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -68,6 +68,11 @@ def open_store(place: str, ssh_port: int | None = None) -> Store:
             "a place holds no settings, since it stands in recipes and command lines; give them by rclone config, or "
             "in RCLONE_CONFIG_NAME_… variables, and write NAME:path"
         )
+    if not colon and ("@" in place or "/" not in place) and place not in (".", ".."):
+        raise ConfigError(
+            f"{place} is a folder of this machine as it is written; write {place}:path for another host or a remote of "
+            f"rclone, or ./{place} for a folder here"
+        )
     if not colon or "/" in head or "@" in head:
         return RsyncStore(place, ssh_port)
     if ssh_port is not None:

@@ -1,5 +1,6 @@
 """The command `train`: from its arguments to a run, and from the run to an exit code."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -14,6 +15,8 @@ from megatron_recipe.mix import corpus_paths
 from megatron_recipe.plan.hardware import profile
 from megatron_recipe.recipes import load_config, recipe_names
 from megatron_recipe.validation import check_config
+
+MANY_EPOCHS = 10
 
 
 def train_command(
@@ -37,7 +40,9 @@ def train_command(
         profile(gpu)  # a name that is not known is answered here
     facts = check_without_torch(config)
     check_init_from(config, facts, folder)
+    warn_of_many_epochs(config, facts)
     if dry_run:
+        check_past(config, folder)
         say_plan(config, facts, folder)
         return 0
     from megatron_recipe.clouds.shut_down import check_shut_down, shut_down_after_run
@@ -79,6 +84,37 @@ def check_without_torch(config: Config) -> list[DatasetFacts]:
     # whether there is a GPU is not known without torch: its own rules are checked at the start of a run
     check_config(config, facts, world_size, on_cpu=False, held_out=held_out)
     return facts
+
+
+def check_past(config: Config, run_dir: Path) -> None:
+    """What the start would refuse in a folder that holds a run: other settings, another model. Says where it goes on.
+
+    Raises ConfigError or CheckpointError.
+    """
+    from megatron_recipe.checkpoint_integrity import MARKER, marker_is_whole
+    from megatron_recipe.light_imports import light_imports
+
+    whole = [path for path in (run_dir / "checkpoints").glob(f"step_*/{MARKER}") if marker_is_whole(path.parent)]
+    if not whole:
+        return
+    with light_imports():
+        from megatron_recipe.training_run import check
+    check(config, run_dir, int(os.environ.get("WORLD_SIZE", "1")), on_cpu=False)
+    step = json.loads(max(whole).read_text(encoding="utf-8"))["step"]
+    console.say(f"{run_dir} holds a run, which goes on after step {step:,}")
+
+
+def warn_of_many_epochs(config: Config, facts: list[DatasetFacts]) -> None:
+    """Say so where the text is read many times: mostly a small dataset by mistake."""
+    from megatron_recipe.batch_schedule import total_samples
+
+    available = sum(fact.tokens("train") for fact in facts)
+    tokens = 0 if is_clocked(config.budget) else total_samples(config) * config.model.sequence_length_tokens
+    if tokens > MANY_EPOCHS * available and os.environ.get("RANK", "0") == "0":
+        console.warn(
+            f"{tokens:,} tokens are {tokens / available:,.0f} times the {available:,} of the datasets; beyond 4 times "
+            "the same text teaches little more (Muennighoff et al. 2023): prepare more, or set fewer train.steps"
+        )
 
 
 def say_plan(config: Config, facts: list[DatasetFacts], run_dir: Path) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from megatron_recipe.batch_schedule import ramp_problems
-from megatron_recipe.budget import budget_problems
+from megatron_recipe.batch_schedule import ramp_problems, total_samples
+from megatron_recipe.budget import budget_problems, is_clocked
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts
 from megatron_recipe.errors import ConfigError
@@ -185,6 +185,11 @@ def _data_problems(config: Config, facts: list[DatasetFacts], held_out: Sequence
                 f"data.skip_samples={one.first}:{one.stop} leaves out nothing: first must be below stop, the position "
                 f"that is trained on again; use {one.stop}:{one.first}, or remove it"
             )
+        elif not is_clocked(config.budget) and one.stop - one.first > total_samples(config):
+            yield (
+                f"data.skip_samples={one.first}:{one.stop} leaves out more samples than the {total_samples(config):,} "
+                "that the run trains on; leave out less, or remove it"
+            )
     if config.data.mask_between_documents and config.parallel.context > 1:
         yield (
             f"data.mask_between_documents=true cannot be split over parallel.context={config.parallel.context}; "
@@ -205,8 +210,8 @@ def _data_problems(config: Config, facts: list[DatasetFacts], held_out: Sequence
         if config.train.validation_samples and fact.tokens("validation") <= length:
             yield (
                 f"{fact.folder}: its validation split has {fact.tokens('validation')} tokens, less than one sample of "
-                f"model.sequence_length_tokens={length}; prepare it with a larger --validation-share, or set "
-                "train.validation_samples=0"
+                f"model.sequence_length_tokens={length}; prepare it with "
+                "--set dataset.validation_share=0.1, or set train.validation_samples=0"
             )
     if len({fact.tokenizer_sha256 for fact in [*facts, *held_out]}) > 1:
         yield (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.stages import MARKER
-from megatron_recipe.errors import DataError
+from megatron_recipe.errors import DataError, in_short
 
 TEXT_STAGES = ("collect", "clean", "deduplicate", "decontaminate")
 STAGES = (*TEXT_STAGES, "train_tokenizer", "write_dataset")
@@ -63,7 +63,7 @@ def _read(name: str, folder: Path) -> FinishedStage:
             sum(counts.values())
         return FinishedStage(name, folder, marker.get("settings") or {}, result)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: damaged ({error!r}); delete {folder} and run `data prepare` again") from error
+        raise DataError(f"{path}: damaged ({in_short(error)}); delete {folder} and run `data prepare` again") from error
 
 
 def funnel(stages: dict[str, FinishedStage]) -> list[dict[str, Any]]:

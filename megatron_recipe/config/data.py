@@ -1,7 +1,8 @@
 """What is trained on, and what is measured on."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from megatron_recipe.home_paths import at_home
 from megatron_recipe.settings import Section
 
 
@@ -12,6 +13,11 @@ class DatasetWeight(Section):
     """Folder made by `megatron-recipe data prepare`."""
     weight: float = Field(default=1.0, gt=0)
     """Share of the training samples, relative to the other weights."""
+
+    @field_validator("path")
+    @classmethod
+    def _at_home(cls, path: str) -> str:
+        return at_home(path)
 
 
 class DataPhase(Section):

@@ -15,14 +15,13 @@ def list_command(lang: str) -> None:
     if lang not in WORDS:
         raise ConfigError(f"--lang {lang}: not a language here; use one of {', '.join(WORDS)}")
     console = Console()
-    table = Table(show_header=False, box=None, padding=(0, 2, 1, 0))
+    table, incidents = _rows(), _rows()
     for name in comparison_names():
         comparison = read_comparison(name)
         why, what = getattr(comparison.why, lang), getattr(comparison.title, lang)
         labels = [setting.label for setting in comparison.settings]
         labels += [str(value) for values in comparison.grid.values() for value in values]
         table.add_row(name, f"{what}: {', '.join(labels)}\n{why}" if labels else f"{what}\n{why}")
-    incidents = Table(show_header=False, box=None, padding=(0, 2, 1, 0))
     for name in incident_names():
         incident = read_incident(name)
         needs = "" if incident.needs == "cpu" else f" ({INCIDENT_WORDS[lang]['verdict.needs a gpu']})"
@@ -30,3 +29,11 @@ def list_command(lang: str) -> None:
     for command, rows in (("compare", table), ("incident", incidents)):
         console.print(f"megatron-recipe lab {command} NAME", style="bold", highlight=False)
         console.print(rows)
+
+
+def _rows() -> Table:
+    """Names, and what they are: folded where it is long, since Chinese has no spaces to break a line at."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 1, 0))
+    table.add_column()
+    table.add_column(overflow="fold")
+    return table

@@ -16,6 +16,7 @@ def comparison_of(asked: Asked) -> Comparison:
         ConfigError: an option that cannot be read, or does not go with this comparison.
     """
     comparison = read_comparison(asked.name)
+    _require_common(comparison, _overrides(asked))
     overrides = {**comparison.overrides, **_overrides(asked)}
     changes: dict[str, Any] = {"overrides": overrides}
     if asked.data:
@@ -34,6 +35,16 @@ def comparison_of(asked: Asked) -> Comparison:
         if (value := getattr(asked, name)) is not None:
             changes[name] = value
     return parse(Comparison, {**comparison.model_dump(), **changes}, f"lab compare {asked.name}")
+
+
+def _require_common(comparison: Comparison, overrides: dict[str, Any]) -> None:
+    """Raise ConfigError for a value of all settings that each of them sets itself."""
+    own = {name for setting in comparison.settings for name in setting.overrides} | set(comparison.grid)
+    for name in sorted(own & set(overrides)):
+        raise ConfigError(
+            f"--set {name}={overrides[name]}: the settings of {comparison.name} differ in that; leave it out, or write "
+            "a comparison of your own with other values (megatron-recipe lab list)"
+        )
 
 
 def _overrides(asked: Asked) -> dict[str, Any]:

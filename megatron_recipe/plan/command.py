@@ -1,6 +1,7 @@
 """The command `plan`: what a recipe needs and costs on some GPUs, in less than a second and without a GPU."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def _check(gpus: int, mfu: float | None, tokens: float | None, vocab_size: int |
         raise ConfigError(f"--gpus {gpus}: must be 1 or more; use the number of GPUs of all machines")
     if mfu is not None and not 0 < mfu <= 100:
         raise ConfigError(f"--mfu {mfu:g}: must be above 0 and at most 100; use a share such as 0.4, or 40 for 40 %")
-    if tokens is not None and tokens < 1:
+    if tokens is not None and not 1 <= tokens < math.inf:
         raise ConfigError(f"--tokens {tokens:g}: must be 1 or more; use for example 20e9")
     if vocab_size is not None and vocab_size < 1:
         raise ConfigError(f"--vocab-size {vocab_size}: must be 1 or more; use the tokenizer's, for example 32000")

@@ -9,6 +9,11 @@ BROKEN = {
         1,
         ["data.skip_samples=9:3", "below stop", "use 3:9"],
     ),
+    "a stretch longer than the run": (
+        ["data.skip_samples=[{first: 0, stop: 100000000}]"],
+        1,
+        ["data.skip_samples=0:100000000", "7,200", "leave out less"],
+    ),
     "groups divide heads": (["model.num_kv_groups=3"], 1, ["model.num_kv_groups=3", "model.num_heads=4", "1, 2, 4"]),
     "RoPE turns pairs": (["model.head_dim=33"], 1, ["model.head_dim=33", "even", "use 34"]),
     "biases or norms": (
@@ -107,7 +112,12 @@ BROKEN = {
     "held-out text for one sample": (
         ["model.sequence_length_tokens=10000"],
         1,
-        ["datasets/demo", "validation split has 10000 tokens", "--validation-share", "train.validation_samples=0"],
+        [
+            "datasets/demo",
+            "validation split has 10000 tokens",
+            "--set dataset.validation_share=0.1",
+            "train.validation_samples=0",
+        ],
     ),
     "a ramp-up begins below the full batch": (
         ["batch.ramp_up_from_samples=16", "batch.ramp_up_increment_samples=8", "batch.ramp_up_steps=9"],

@@ -1,5 +1,6 @@
 """A corpus: Megatron's own samples, epoch after epoch in an order that nothing changes, its index built once."""
 
+import errno
 import multiprocessing
 import os
 import time
@@ -13,9 +14,9 @@ from megatron.core.datasets.utils import Split
 
 from megatron_recipe import epoch_index
 from megatron_recipe.config import Config
-from megatron_recipe.corpus import Corpus
+from megatron_recipe.corpus import OPEN_EPOCHS, PREPARED_EPOCHS, Corpus
 from megatron_recipe.data import INDEX_CACHE, open_corpus
-from megatron_recipe.errors import DataError
+from megatron_recipe.errors import DataError, MachineError
 from megatron_recipe.recipes import load_config
 
 LENGTH = 64
@@ -163,3 +164,22 @@ def test_with_masking_documents_begin_where_the_parts_do(dataset, tmp_path):
 def test_a_sample_without_loss_has_none(corpus):
     assert corpus.without_loss()["loss_mask"].sum() == 0
     assert corpus[0]["loss_mask"].sum() == LENGTH
+
+
+def test_many_epochs_hold_few_files(corpus):
+    corpus.prepare(0, 100 * corpus.samples_per_epoch)
+    assert len(corpus._epochs) == OPEN_EPOCHS
+    built = [folder for folder in corpus.caches[-1].iterdir() if folder.is_dir()]
+    assert len(built) == PREPARED_EPOCHS  # the others when they are needed
+    far = 50 * corpus.samples_per_epoch + 3
+    again = corpus[far]["tokens"]
+    assert len(corpus._epochs) == OPEN_EPOCHS and again.equal(corpus[far]["tokens"])
+
+
+def test_too_many_open_files_are_not_called_damage(corpus, monkeypatch):
+    def load(*args, **options):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(epoch_index.np, "load", load)
+    with pytest.raises(MachineError, match=r"Too many open files; allow more \(ulimit -n 65536\)"):
+        corpus.epoch(0)
