@@ -39,6 +39,8 @@ from megatron_recipe.run_state import RunState
 
 FORMAT = "megatron-recipe/checkpoint/2"
 TRUST_PICKLES = "NVTE_ALLOW_UNSAFE_PICKLE_EXTRA_STATE"
+LOADING_SHARE = 0.9
+"""Of the free memory, beyond which a load is warned of."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,28 @@ def host_is_small(config: Config, vocab_size: int) -> bool:
 
     Megatron gathers them on each data-parallel rank before a save: 12 bytes a parameter, and as much again on the way.
     """
+    needed = 2 * gathered_bytes(config, vocab_size)
+    (is_small,) = agree(float(needed > psutil.virtual_memory().available / 2))
+    return bool(is_small)
+
+
+def gathered_bytes(config: Config, vocab_size: int) -> float:
+    """The optimizer's states, whole on each of this machine's ranks: what loading holds in the machine's memory."""
     layout = config.parallel
     parameters = flops.parameter_count(config.model, padded_vocab_size(vocab_size, config.model))
-    on_a_rank = 2 * 12 * parameters / (layout.tensor * layout.pipeline)
-    on_this_machine = on_a_rank * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    (is_small,) = agree(float(on_this_machine > psutil.virtual_memory().available / 2))
-    return bool(is_small)
+    return 12 * parameters / (layout.tensor * layout.pipeline) * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def short_memory(config: Config, vocab_size: int) -> str | None:
+    """A warning where loading may take more memory than this machine has free; None where it has enough."""
+    needed, free = gathered_bytes(config, vocab_size), psutil.virtual_memory().available
+    if needed < LOADING_SHARE * free:
+        return None
+    return (
+        f"loading the checkpoint holds about {needed / 1e9:,.0f} GB of this machine's memory, and {free / 1e9:,.0f} GB "
+        "are free; if the kernel ends the run here, split the model further (parallel.tensor or pipeline: a checkpoint "
+        "loads in any layout), or take a machine with more memory"
+    )
 
 
 def _sharding(first_gathers: bool) -> dict[str, Any]:

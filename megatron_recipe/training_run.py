@@ -171,6 +171,8 @@ def take_up(run: Run) -> None:
     """Load the newest checkpoint that verifies, and begin the log where it stands."""
     newest, damaged = checkpoint.newest_good(run.checkpoints, run.ranks)
     if newest:
+        if warning := checkpoint.short_memory(run.config, run.vocab_size):
+            run.say(f"warning: {warning}")
         checkpoint.load_checkpoint(newest, run.training, run.config, run.vocab_size)
         run.saved_step = run.state.step
     elif run.config.train.init_from:
