@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from megatron_recipe.errors import ConfigError
-from megatron_recipe.settings import RecipeFolder, Section, parse
+from megatron_recipe.settings import RecipeFolder, Section, parse, suggestion
 
 FILES = RecipeFolder(Path(__file__).parent / "comparisons", hidden=())
 
@@ -94,7 +94,8 @@ def read_comparison(name_or_file: str) -> Comparison:
     is_path = name_or_file.endswith((".yaml", ".yml"))
     if not is_path and name_or_file not in FILES.names():
         raise ConfigError(
-            f"unknown comparison {name_or_file!r}; known: {', '.join(FILES.names())}, or give the path of a .yaml file"
+            f"unknown comparison {name_or_file!r}{suggestion(name_or_file, FILES.names())}; known: {', '.join(FILES.names())}, or "
+            "give the path of a .yaml file"
         )
     values = FILES.read(name_or_file)
     comparison = parse(Comparison, {"name": Path(name_or_file).stem, **values}, name_or_file)

@@ -15,7 +15,7 @@ from megatron_recipe.lab.accident_process import DecayNorms, MemoryLimit, SlowRe
 from megatron_recipe.lab.accident_strikes import NodeKilled
 from megatron_recipe.lab.incident_changes import Settings
 from megatron_recipe.lab.incident_half import Half, PureHalf
-from megatron_recipe.settings import RecipeFolder, Section, parse
+from megatron_recipe.settings import RecipeFolder, Section, parse, suggestion
 
 FILES = RecipeFolder(Path(__file__).parent / "incidents", hidden=())
 WIDE = r"[\u2e80-\u9fff\uff00-\uffef]"
@@ -130,7 +130,8 @@ def read_incident(name_or_file: str) -> Incident:
     is_path = name_or_file.endswith((".yaml", ".yml"))
     if not is_path and name_or_file not in FILES.names():
         raise ConfigError(
-            f"unknown incident {name_or_file!r}; known: {', '.join(FILES.names())}, or give the path of a .yaml file"
+            f"unknown incident {name_or_file!r}{suggestion(name_or_file, FILES.names())}; known: {', '.join(FILES.names())}, or "
+            "give the path of a .yaml file"
         )
     values = FILES.read(name_or_file)
     return parse(Incident, {"name": Path(name_or_file).stem, **values}, name_or_file)
