@@ -128,10 +128,11 @@ def read_incident(name_or_file: str) -> Incident:
         ConfigError: there is none, or a field of it is wrong.
     """
     is_path = name_or_file.endswith((".yaml", ".yml"))
-    if not is_path and name_or_file not in FILES.names():
+    known = FILES.names()
+    if not is_path and name_or_file not in known:
         raise ConfigError(
-            f"unknown incident {name_or_file!r}{suggestion(name_or_file, FILES.names())}; known: {', '.join(FILES.names())}, or "
-            "give the path of a .yaml file"
+            f"unknown incident {name_or_file!r}{suggestion(name_or_file, known)}; known: {', '.join(known)}, "
+            "or give the path of a .yaml file"
         )
     values = FILES.read(name_or_file)
     return parse(Incident, {"name": Path(name_or_file).stem, **values}, name_or_file)

@@ -90,7 +90,7 @@ def test_mistakes_in_a_file(tmp_path: Path, changed: dict[str, Any], said: str) 
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"unknown incident 'lr-x11'; known: .*lr-x10"):
+    with pytest.raises(ConfigError, match=r"unknown incident 'lr-x11' .*; known: .*lr-x10"):
         read_incident("lr-x11")
     with pytest.raises(ConfigError, match=r"criterion.checks=none_such: `diagnose` has no such check"):
         require_known_names(read_incident(written(tmp_path, criterion=[{"checks": ["none_such"]}])))
