@@ -11,6 +11,9 @@ app = typer.Typer(
 )
 
 
+JOBS = "Runs at a time, on each GPU or on the CPU; default one a GPU or a core."
+
+
 @app.command()
 def compare(
     name: Annotated[str, typer.Argument(help="A ready comparison (lab list), or a YAML file's path.")],
@@ -33,9 +36,7 @@ def compare(
     target_loss: Annotated[float | None, typer.Option(help="Count the steps to this held-out loss.")] = None,
     price: Annotated[str | None, typer.Option(help="Of the whole machine (of a task with --slurm): 5/h.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the comparison; default comparisons/NAME.")] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time, on each GPU or on the CPU; default one a GPU or a core.")
-    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help=JOBS)] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="How many to use; default all, 0 is the CPU.")] = None,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit the runs as a Slurm array.")] = False,
     sbatch: Annotated[
@@ -85,9 +86,7 @@ IncidentSeed = Annotated[int, typer.Option(min=0, help="Of initial weights and s
 IncidentTokens = Annotated[
     float | None, typer.Option(min=1, help="Of every run; default 200 steps' on a CPU, 400 steps' on a GPU.")
 ]
-Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Runs at a time, on each GPU or on the CPU; default one a GPU or a core.")
-]
+Jobs = Annotated[int | None, typer.Option(min=1, help=JOBS)]
 Gpus = Annotated[int | None, typer.Option(min=0, help="How many to use; default all, 0 is the CPU.")]
 Language = Annotated[str, typer.Option(help="en or zh.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, show the runs, do nothing.")]

@@ -98,7 +98,7 @@ def test_what_one_missing_file_would_say_is_not_measured(
     size = UNMEASURED[lang] if part == "environment.json" else words("no")
     assert goals[words("goal.size")][1] == size
     if part == "eval":
-        on_mix = words("goal.perplexity.on", name=words("sets.mix"))
+        on_mix = words("goal.perplexity")
         assert f"{project.validation[-1]['perplexity']:.1f}" in goals[on_mix][2]
 
 

@@ -112,12 +112,7 @@ BROKEN = {
     "held-out text for one sample": (
         ["model.sequence_length_tokens=10000"],
         1,
-        [
-            "datasets/demo",
-            "validation split has 10000 tokens",
-            "--set dataset.validation_share=0.1",
-            "train.validation_samples=0",
-        ],
+        ["validation split has 10000 tokens", "--set dataset.validation_share=0.1", "train.validation_samples=0"],
     ),
     "a ramp-up begins below the full batch": (
         ["batch.ramp_up_from_samples=16", "batch.ramp_up_increment_samples=8", "batch.ramp_up_steps=9"],

@@ -179,3 +179,13 @@ def test_checksums_are_those_of_the_processes_that_wrote(tmp_path):
     write_integrity(folder)
     write_marker(folder, {})
     assert damage(folder) == "__0_0.distcp differs from its checksum"
+
+
+def test_ranks_read_the_files_together(tmp_path):
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    assert [damage(folder, (rank, 3)) for rank in range(3)] == [None] * 3
+    (folder / "common.pt").write_bytes(b"damaged")
+    parts = [damage(folder, (rank, 3)) for rank in range(3)]
+    assert [problem for problem in parts if problem] == ["common.pt differs from its checksum"]
+    (folder / MARKER).write_text("{", encoding="utf-8")
+    assert all(damage(folder, (rank, 3)) for rank in range(3))  # what says what there is, each reads

@@ -312,15 +312,6 @@ def test_the_other_ranks_look_where_the_first_one_says(three, monkeypatch):
     assert (found, problems) == (step_folder(three, 10), [])
 
 
-def test_ranks_read_the_files_of_a_checkpoint_together(three):
-    damage_data(three, 15)
-    folder = step_folder(three, 15)
-    parts = [damage(folder, (rank, 3)) for rank in range(3)]
-    assert [problem for problem in parts if problem] == ["common.pt differs from its checksum"]
-    (folder / MARKER).write_text("{", encoding="utf-8")
-    assert all(damage(folder, (rank, 3)) for rank in range(3))  # what says what there is, each reads
-
-
 def test_no_folder_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint_module, "first_ranks", lambda value: value)
     assert newest(tmp_path / "checkpoints") == (None, [])
