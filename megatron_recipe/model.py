@@ -100,7 +100,8 @@ def transformer_config(config: Config) -> TransformerConfig:
         # queries, keys and values turned and parted in one pass: where nothing comes between the product and RoPE
         fused_single_qkv_rope=with_engine
         and not (model.qk_norm or config.data.mask_between_documents or layout.context > 1),
-        cross_entropy_loss_fusion=not on_cpu,
+        # the fused one rounds the gradients of the logits to BF16, whatever they are
+        cross_entropy_loss_fusion=not on_cpu and config.precision.dtype == "bf16",
         **attention_settings(config),
         # with FP32 weights there is no cast to save
         gradient_accumulation_fusion=with_engine and config.precision.dtype != "fp32",
