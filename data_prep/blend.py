@@ -3,6 +3,7 @@
 The result is the `data` section of a training recipe: `megatron-recipe train gpt_1b --set data.datasets=blend.yaml`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def blend(parts: Sequence[Part], shares: Mapping[str, float], alpha: float = 1.0
         raise ConfigError(f"alpha={alpha} must be between 0 (all datasets alike) and 1 (by their size)")
     weights: dict[int, float] = {}
     for name, share in shares.items():
-        if share <= 0:
+        if not 0 < share < math.inf:
             raise ConfigError(f"weight {name}={share:g} must be above 0; leave the dataset out instead")
         members = _meant(name, parts)
         for index, weight in _divide(share, members, parts, alpha).items():

@@ -1,5 +1,7 @@
 """The command `data blend`: from its arguments to a table and a file."""
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,10 +14,14 @@ def blend_command(
     datasets: Sequence[Path], weights: Sequence[str], alpha: float, total_tokens: float | None, out: Path | None
 ) -> None:
     """Show the mix, warn of datasets that would be repeated too often, and write it unless `out` is None."""
-    parts = blend(read_parts(datasets), dict(map(_share, weights)), alpha)
+    if total_tokens is not None and not 1 <= total_tokens < math.inf:
+        raise ConfigError(f"--total-tokens {total_tokens:g}: must be 1 or more; for example 20e9")
+    shares = [_share(text) for text in weights]
+    for name, number in Counter(name for name, _ in shares).items():
+        if number > 1:
+            raise ConfigError(f"--weight {name}=… stands {number} times; give it once")
+    parts = blend(read_parts(datasets), dict(shares), alpha)
     total = int(total_tokens or sum(part.tokens for part in parts))
-    if total <= 0:
-        raise ConfigError(f"total_tokens={total_tokens:g} must be above 0; for example 20e9")
     for line in table(parts, total):
         print(line)
     for part in parts:

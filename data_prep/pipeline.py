@@ -7,7 +7,7 @@ Each stage reads the folder of the one before, can be repeated, and does nothing
 
 from collections.abc import Callable
 
-from data_prep.clean.catalog import build_cleaners
+from data_prep.checks import check_recipe
 from data_prep.recipe import DataRecipe, StageResult
 from data_prep.steps.clean import clean
 from data_prep.steps.collect import collect
@@ -28,7 +28,7 @@ def steps(recipe: DataRecipe) -> tuple[Step, ...]:
 
 def prepare(recipe: DataRecipe) -> list[StageResult]:
     """Run all stages, say what each did, and return their results. Stages that are done are not run again."""
-    build_cleaners(list(recipe.clean))  # a wrong name or setting is said before hours of reading
+    check_recipe(recipe)
     results = []
     for stage in steps(recipe):
         result = stage(recipe)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_prep.clean.catalog import build_cleaners
+from data_prep.checks import check_recipe
 from data_prep.decontaminate.evaluation_sets import find_sets
 from data_prep.recipe import DataRecipe
 from data_prep.sources.installed import list_versions
-from data_prep.sources.local import find_files
+from data_prep.sources.local import find_files, not_read
 from data_prep.stages import Stage, completed
 from megatron_recipe.files import sha256_file
 
@@ -90,11 +90,13 @@ def describe(recipe: DataRecipe) -> Iterator[str]:
         ConfigError: the recipe names an unknown cleaning block or setting.
         DataError: a source does not exist or cannot be read.
     """
-    build_cleaners(list(recipe.clean))
+    check_recipe(recipe)
     if recipe.sources:
         files = find_files(recipe.sources)
         megabytes = sum(file.path.stat().st_size for file in files) / 1e6
         yield f"read {len(files):,} files ({megabytes:,.1f} MB): {source_names(recipe)}"
+        if left_out := not_read(recipe.sources):
+            yield f"not read, for they are no text: {left_out}"
     else:
         yield f"read the text of {len(list_versions()):,} installed distributions, and the Chinese idioms if installed"
     for stage in plan(recipe).values():

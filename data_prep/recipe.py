@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from megatron_recipe.settings import RecipeFolder, Section, parse, put, split_override
 
 MIN_VOCAB_SIZE = 320
+MAX_VOCAB_SIZE = 1_000_000
 """258 special and byte pieces leave room for at least an alphabet above this."""
 RECIPES = RecipeFolder(Path(__file__).parent / "recipes")
 
@@ -67,7 +68,7 @@ class TokenizerSettings(Section):
 
     file: Path | None = None
     """A SentencePiece ``.model`` or a ``tokenizer.json``; none trains a SentencePiece BPE tokenizer."""
-    vocab_size: int = Field(default=4096, ge=MIN_VOCAB_SIZE)
+    vocab_size: int = Field(default=4096, ge=MIN_VOCAB_SIZE, le=MAX_VOCAB_SIZE)
     """Pieces of a trained one, with its 2 special and 256 byte pieces: 4096 for a demo, 64000 for a 1B."""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from datatrove.pipeline.base import PipelineStep
 
+from data_prep.checks import refuse_foreign_folder
 from data_prep.clean.catalog import build_cleaners
 from data_prep.clean.length import LengthFilter
 from data_prep.decontaminate.decontaminate import Decontaminate
@@ -26,7 +27,6 @@ from data_prep.recipe import DataRecipe, Source, StageResult
 from data_prep.sources.bad_lines import BadLineFilter
 from data_prep.sources.local import LocalText, find_files
 from data_prep.stages import FORMAT_VERSION, sole_user
-from data_prep.steps.write_dataset import refuse_foreign_folder
 from data_prep.tokenize_documents import SplitCounter, TokenizeDocuments
 from data_prep.tokenizers.load import load_reference
 from megatron_recipe import console

@@ -40,7 +40,7 @@ def verify(folder: Path) -> str:
     if not problems:
         problems += _held_out_problems(folder, tokenizer)
     if problems:
-        raise DataError(f"{folder}: does not verify, write it again:\n  " + "\n  ".join(problems))
+        raise DataError(f"{folder}: does not verify; delete it and write it again:\n  " + "\n  ".join(problems))
     return f"{folder}: {documents:,} documents and {tokens:,} tokens in {len(manifest['splits'])} splits verified"
 
 

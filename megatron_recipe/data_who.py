@@ -10,6 +10,7 @@ from typing import Any
 from data_prep.manifest import read_manifest
 from data_prep.tokenizers.load import load_reference
 from megatron_recipe.batch_schedule import batch_size_at, samples_before
+from megatron_recipe.budget import is_clocked
 from megatron_recipe.config import BatchConfig, SampleRange
 from megatron_recipe.corpus import Corpus
 from megatron_recipe.data import INDEX_CACHE, TrainingData, build_mix
@@ -63,6 +64,8 @@ def who_command(run_dir: Path, step: int, samples: int, as_json: bool) -> None:
         raise ConfigError(f"--step {step}: steps count from 1, as in metrics.jsonl; give 1 or more")
     config = load_config(str(config_file))
     positions = positions_of(config.batch, step, Skips(run_dir).ranges)
+    if not is_clocked(config.budget) and step > config.train.steps:
+        raise ConfigError(f"--step {step}: the run has {config.train.steps:,} steps; give one of them")
     data = build_mix(config, run_dir / INDEX_CACHE)
     shown = [sample_at(data, position) for position in (positions[:samples] if samples else positions)]
     if as_json:

@@ -87,11 +87,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             yield partial
-            shutil.rmtree(path, ignore_errors=True)
-            partial.rename(path)
+            _put_in_place(partial, path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Let a whole folder take the place of another: a kill leaves the old one, the new one, or both under names."""
+    before = path.with_name(f".{path.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    if path.exists():
+        path.rename(before)
+    partial.rename(path)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,8 +5,10 @@ with a line in a log, and here both are errors that name the place. Its ParquetR
 """
 
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from megatron_recipe.errors import DataError
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PARQUET_SUFFIXES = (".parquet",)
 TEXT_SUFFIXES = (".txt", ".text", ".md")
+KNOWN = JSONL_SUFFIXES + PARQUET_SUFFIXES + TEXT_SUFFIXES
 READABLE = "*.jsonl, *.txt (also .gz, .zst, .xz) and *.parquet"
 PART_CHARACTERS = 50_000
 """Plain text files are cut at a paragraph near this length, so that one long file can fill both splits."""
@@ -63,7 +66,6 @@ def find_files(sources: tuple[Source, ...]) -> list[LocalFile]:
 
 def _files_of(source: Source) -> list[LocalFile]:
     path = source.path
-    known = JSONL_SUFFIXES + PARQUET_SUFFIXES + TEXT_SUFFIXES
     fetched = _download_of(path)
 
     def file(at: Path, name: str) -> LocalFile:
@@ -78,17 +80,43 @@ def _files_of(source: Source) -> list[LocalFile]:
 
     if path.is_file():
         found = file(path, path.name.partition(".")[0])
-        if found.suffix not in known:
+        if found.suffix not in KNOWN:
             raise DataError(f"{path}: cannot read {path.suffix or 'a file without suffix'}; give {READABLE}")
         return [found]
     if not path.is_dir():
         raise DataError(f"{path}: there is no such file or folder")
-    inside = [file(at, path.resolve().name) for at in sorted(path.rglob("*")) if _is_text_of_its_own(at)]
-    readable = [found for found in inside if found.suffix in known]
+    inside = [file(at, path.resolve().name) for at in _inside(path) if _is_text_of_its_own(at)]
+    readable = [found for found in inside if found.suffix in KNOWN]
     if not readable:
         suffixes = ", ".join(sorted({f.path.suffix or f.path.name for f in inside})[:8]) or "nothing"
         raise DataError(f"{path}: holds no text files (found {suffixes}); give {READABLE}")
     return readable
+
+
+def _inside(path: Path) -> list[Path]:
+    """All files below a folder, sorted; links to folders are followed, each folder once."""
+    seen: set[str] = set()
+    found: list[Path] = []
+    for folder, subfolders, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        found += [Path(folder) / name for name in names]
+    return sorted(found)
+
+
+def not_read(sources: Sequence[Source]) -> str:
+    """Files of the sources' folders that are left out, by suffix and number; links that lead nowhere by name."""
+    left: Counter[str] = Counter()
+    for folder in (source.path for source in sources if source.path.is_dir()):
+        for at in _inside(folder):
+            if not at.exists():
+                left[f"{at} (a link to nothing)"] += 1
+            elif _is_text_of_its_own(at) and LocalFile(at, "", None, None, "", "").suffix not in KNOWN:
+                left[f"*{at.suffix}" if at.suffix else at.name] += 1
+    return ", ".join(f"{number} {name}" for name, number in sorted(left.items()))
 
 
 def _download_of(path: Path) -> download_record.Record | None:

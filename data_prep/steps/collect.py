@@ -13,7 +13,7 @@ from data_prep.recipe import DataRecipe, StageResult
 from data_prep.sources.bad_lines import REASON, BadLineFilter
 from data_prep.sources.idioms import IdiomText, find_csv
 from data_prep.sources.installed import InstalledText
-from data_prep.sources.local import LocalText, find_files
+from data_prep.sources.local import LocalText, find_files, not_read
 from megatron_recipe import console
 from megatron_recipe.errors import DataError
 
@@ -41,6 +41,8 @@ def collect(recipe: DataRecipe) -> StageResult:
             raise DataError(f"{source_names(recipe)}: there is no text in it; the corpus is empty")
         stage_io.touch_shards(folder / "documents", shards)
         dropped = f"; dropped {stage_io.reasons(counts)}" if counts.dropped else ""
+        if left_out := not_read(recipe.sources):
+            console.warn(f"not read, for they are no text: {left_out}")
         summary = f"collected {stage_io.amount(counts)} from {source_names(recipe)}{dropped}"
         return stage_io.result("collect", counts, summary)
 

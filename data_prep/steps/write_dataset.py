@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from data_prep import stage_io
 from data_prep.assemble import assemble
+from data_prep.checks import refuse_foreign_folder
 from data_prep.manifest import read_manifest
 from data_prep.plan import TEXT_STAGES, last_text_stage, plan
 from data_prep.recipe import DataRecipe, StageResult
@@ -11,6 +14,7 @@ from data_prep.split import effective_share
 from data_prep.stages import SCRATCH, completed, require
 from data_prep.steps.train_tokenizer import tokenizer_file
 from data_prep.tokenize_documents import SplitCounter, TokenizeDocuments
+from megatron_recipe import console
 from megatron_recipe.errors import DataError
 
 
@@ -39,19 +43,22 @@ def write_dataset(recipe: DataRecipe) -> StageResult:
         summary = f"wrote {tokens['train']:,} training and {tokens['validation']:,} validation tokens to {recipe.out}"
         return stage_io.result("write_dataset", counts, summary)
 
-    if completed(stage) and not _is_written(recipe.out, stage.fingerprint):
+    is_written = _is_written(recipe.out, stage.fingerprint)
+    if not is_written and (recipe.out / "manifest.json").is_file():
+        console.say(f"{recipe.out}: another dataset, or a damaged one, stands there and will be replaced")
+    if completed(stage) and not is_written:
         (stage.folder / "stage.json").unlink()  # the dataset was deleted or replaced since
     return stage_io.run(recipe, "write_dataset", build)
 
 
 def _is_written(out: Path, fingerprint: str) -> bool:
+    """Whether the dataset is there as it was written, by its manifest and the sizes of its files."""
     try:
-        return read_manifest(out)["settings"].get("fingerprint") == fingerprint
-    except DataError:
+        manifest = read_manifest(out)
+        return manifest["settings"].get("fingerprint") == fingerprint and all(
+            (out / f"{name}.bin").stat().st_size == split["tokens"] * np.dtype(split["dtype"]).itemsize
+            and (out / f"{name}.idx").is_file()
+            for name, split in manifest["splits"].items()
+        )
+    except (DataError, OSError):
         return False
-
-
-def refuse_foreign_folder(out: Path) -> None:
-    """A dataset may replace a dataset, and nothing else."""
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "manifest.json").exists())):
-        raise DataError(f"{out}: exists and is not a dataset; choose another --out or move it away")

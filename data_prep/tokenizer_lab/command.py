@@ -1,5 +1,6 @@
 """The command `megatron-recipe data tokenizers`."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -30,13 +31,18 @@ def tokenizers(
     from data_prep.tokenizer_lab.request import make_request
     from data_prep.tokenizer_lab.results import recommend, table, write_results
     from data_prep.tokenizer_lab.texts import read_texts
+    from data_prep.tokenizers.load import load_reference
     from megatron_recipe.console import say
     from megatron_recipe.errors import ConfigError
     from megatron_recipe.files import atomic_file
 
     if lang not in ("en", "zh"):
         raise ConfigError(f"--lang {lang} must be en or zh")
+    if not 0 < training_mb < math.inf:
+        raise ConfigError(f"--training-mb {training_mb:g}: must be above 0, and a number; 50 is usual")
     request = make_request(texts, weight or [], kind or [], size or [], existing or [])
+    for path in request.existing:
+        load_reference(path)  # answered here, and not after the training of the others
     if dry_run:
         say(
             f"train {', '.join(request.kinds)} at {', '.join(map(str, request.sizes))}; compare {len(request.existing)}"
