@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.kernel_cases import PARTS, Case, Shape
+from megatron_recipe.errors import in_short
 from megatron_recipe.recipes import load_config
 
 
@@ -47,7 +48,7 @@ def main() -> None:
         try:
             time = microseconds(case)
         except Exception as error:  # the next kernel may be there
-            result["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            result["error"] = in_short(error)
             print(f"{case.part:48} {case.kernel:20} {result['error']}", flush=True)
         else:
             result |= {"microseconds": time, "ns_per_token": time * 1e3 / shape.tokens}

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from benchmarks.shared_process import Row, SharedProcess
 from megatron_recipe.config import Config
-from megatron_recipe.errors import ConfigError, RecipeError
+from megatron_recipe.errors import ConfigError
 from megatron_recipe.recipes import load_config
 
 RECIPES = ("gpt_1b", "gpt_1b_fp8", "gpt_3b", "gpt_3b_fp8", "gpt_7b", "gpt_7b_fp8")
@@ -158,14 +158,8 @@ def main() -> int:
         )
         for processes in sorted({case.gpus for case in asked}):
             names = [case.name for case in asked if case.gpus == processes]
-            try:
-                process.measure(names, partial(worker_command, processes, gpus))
-            except KeyboardInterrupt:
-                print(f"stopped; {options.out / 'scaling.json'} has what was measured", file=sys.stderr)
-                return 130
-            except RecipeError as error:  # a full disk
-                print(error, file=sys.stderr)
-                return 2
+            if code := process.measure_or_say(names, partial(worker_command, processes, gpus)):
+                return code
     return say(process.rows)
 
 

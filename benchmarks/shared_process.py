@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.child import ROOT
+from megatron_recipe.errors import RecipeError
 from megatron_recipe.files import write_json
 from megatron_recipe.parent_death import die_with_parent
 
@@ -50,6 +51,18 @@ class SharedProcess:
     def __post_init__(self) -> None:
         self.end = time.monotonic() + self.seconds
         self.out.parent.mkdir(parents=True, exist_ok=True)
+
+    def measure_or_say(self, names: list[str], command: Command) -> int:
+        """`measure`; returns the exit code, 0 where it came to its end, and says what ended it else."""
+        try:
+            self.measure(names, command)
+        except KeyboardInterrupt:
+            print(f"stopped; {self.out} has what was measured", file=sys.stderr)
+            return 130
+        except RecipeError as error:  # a full disk
+            print(error, file=sys.stderr)
+            return 2
+        return 0
 
     def measure(self, names: list[str], command: Command) -> list[Row]:
         """A row for each name; {"error": …} where there is nothing else to say."""

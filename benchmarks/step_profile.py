@@ -24,7 +24,6 @@ import sys
 from pathlib import Path
 
 from benchmarks.shared_process import Row, SharedProcess
-from megatron_recipe.errors import RecipeError
 
 WARM_UP, TIMED = 3, 5
 
@@ -60,16 +59,10 @@ def main() -> int:
     if len(set(names)) < len(names):
         sys.exit(f"--variant: a name stands there twice: {', '.join(names)}")
     process = SharedProcess(options.out, options.seconds, options.variant_seconds, line)
-    try:
-        rows = process.measure(names, worker_command)
-    except KeyboardInterrupt:
-        print(f"stopped; {options.out} has what was measured", file=sys.stderr)
-        return 130
-    except RecipeError as error:  # a full disk
-        print(error, file=sys.stderr)
-        return 2
-    show(rows)
-    return int(any("error" in row for row in rows))
+    if code := process.measure_or_say(names, worker_command):
+        return code
+    show(process.rows)
+    return int(any("error" in row for row in process.rows))
 
 
 def worker_command(lines: Path, names: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from megatron_recipe.errors import in_short
 from megatron_recipe.files import json_text, sha256_file, write_json
 
 MARKER = "checkpoint.json"
@@ -68,7 +69,7 @@ def damage(folder: Path, share: tuple[int, int] = (0, 1)) -> str | None:
             return f"{INTEGRITY} was changed"
         expected = json.loads((folder / INTEGRITY).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        return f"{reading}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return f"{reading}: {in_short(error)}"
     part, parts = share
     with ThreadPoolExecutor(8) as pool:  # hashing leaves Python's lock, so that threads share the cores
         problems = pool.map(lambda name: _file_damage(folder / name, expected[name]), sorted(expected)[part::parts])

@@ -12,6 +12,7 @@ from functools import cache
 import torch
 
 from megatron_recipe.console import say
+from megatron_recipe.errors import in_short
 from megatron_recipe.kernels import FLASH_ATTENTION, QUACK, is_installed
 
 ROWS, WIDTH, FFN = 512, 256, 768
@@ -38,7 +39,7 @@ def _failure(package: str) -> str | None:
             error = trials[package]()
         reason = None if error < LARGEST_ERROR else f"it computes wrong numbers, {error:.0%} off"
     except Exception as failure:  # whatever it is, the run has another way
-        reason = f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
+        reason = in_short(failure)
     if reason and os.environ.get("RANK", "0") == "0":
         say(f"{package} is installed, but its kernels cannot be used here ({reason}); {INSTEAD[package]}")
     return reason

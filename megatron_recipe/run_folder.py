@@ -4,13 +4,10 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel
 
 from megatron_recipe import flops
 from megatron_recipe.batch_schedule import total_samples
@@ -23,12 +20,21 @@ from megatron_recipe.metrics import device_name
 from megatron_recipe.mix import changed_order
 from megatron_recipe.parallel import Ranks
 from megatron_recipe.recipes import load_config, write_config
+from megatron_recipe.settings import flat
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
 LOCK_PATIENCE_SECONDS = 5.0
-CHANGEABLE = {"weight_decay": 0.0, "clip_grad_norm": 0.0, "states": "fp32"}
-"""Of the optimizer: what takes effect from the next step on, and how states are kept."""
+FIXED = ("batch.", "schedule.", "optimizer.", "data.mask_between_documents", "train.steps")
+"""What a run keeps from its beginning: fields, and all of a section. Of the optimizer the checkpoint's own values would
+silently override new ones."""
+CHANGEABLE = (
+    "batch.micro_batch_size_samples",
+    "optimizer.weight_decay",
+    "optimizer.clip_grad_norm",
+    "optimizer.states",
+)
+"""Of those, what takes effect from the next step on, and what changes no number."""
 
 
 def check_same_run(config: Config, run_dir: Path, samples: int, position: int, checksums: dict[str, str]) -> None:
@@ -46,19 +52,14 @@ def check_same_run(config: Config, run_dir: Path, samples: int, position: int, c
     if not path.is_file():
         return
     before = load_config(str(path))
-    fixed: dict[str, Callable[[Config], Any]] = {
-        "batch": lambda c: c.batch.model_copy(update={"micro_batch_size_samples": "auto"}),
-        "schedule": lambda c: c.schedule,
-        # of the optimizer, what the checkpoint's own values would silently override
-        "optimizer": lambda c: c.optimizer.model_copy(update=CHANGEABLE),
-        "data.mask_between_documents": lambda c: c.data.mask_between_documents,
-    }
-    if not (on_plateau(before, samples) and on_plateau(config, samples)):
-        fixed["train.steps"] = lambda c: c.train.steps
+    free = set(CHANGEABLE)
+    if on_plateau(before, samples) and on_plateau(config, samples):
+        free.add("train.steps")
+    was, now = (flat(one.model_dump(mode="json")) for one in (before, config))
     changed = [
-        f"{field}: {old} in {path}, {new} now"
-        for name, value in fixed.items()
-        for field, old, new in _differences(name, value(before), value(config))
+        f"{name}: {was.get(name)} in {path}, {value} now"
+        for name, value in now.items()
+        if name not in free and name.startswith(FIXED) and value != was.get(name)
     ]
     changed += changed_order(before, config, position, checksums)
     if changed:
@@ -66,16 +67,6 @@ def check_same_run(config: Config, run_dir: Path, samples: int, position: int, c
             f"{run_dir} holds a run that began with other settings: {'; '.join(changed)}; "
             "start a new run with another --run-dir, or go back to those settings"
         )
-
-
-def _differences(name: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Field, value before and value now, of a value or of each field of a section."""
-    if not isinstance(before, BaseModel):
-        if before != now:
-            yield name, before, now
-        return
-    for field in type(before).model_fields:
-        yield from _differences(f"{name}.{field}", getattr(before, field), getattr(now, field))
 
 
 def on_plateau(config: Config, samples: int) -> bool:

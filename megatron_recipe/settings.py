@@ -169,3 +169,11 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest known word, or nothing."""
     matches = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Values by `section.field`."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return found

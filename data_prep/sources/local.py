@@ -49,10 +49,15 @@ class LocalFile:
     @property
     def suffix(self) -> str:
         """The suffix that names the format, without that of the compression."""
-        name = self.path.name.lower()
-        for compression in packed.SUFFIXES:
-            name = name.removesuffix(compression)
-        return Path(name).suffix
+        return suffix_of(self.path)
+
+
+def suffix_of(path: Path) -> str:
+    """`.jsonl` of `A.JSONL.gz`."""
+    name = path.name.lower()
+    for compression in packed.SUFFIXES:
+        name = name.removesuffix(compression)
+    return Path(name).suffix
 
 
 def find_files(sources: tuple[Source, ...]) -> list[LocalFile]:
@@ -114,7 +119,7 @@ def not_read(sources: Sequence[Source]) -> str:
         for at in _inside(folder):
             if not at.exists():
                 left[f"{at} (a link to nothing)"] += 1
-            elif _is_text_of_its_own(at) and LocalFile(at, "", None, None, "", "").suffix not in KNOWN:
+            elif _is_text_of_its_own(at) and suffix_of(at) not in KNOWN:
                 left[f"*{at.suffix}" if at.suffix else at.name] += 1
     return ", ".join(f"{number} {name}" for name, number in sorted(left.items()))
 

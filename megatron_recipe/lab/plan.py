@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megatron_recipe import settings
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts, vocabulary
 from megatron_recipe.errors import ConfigError
@@ -174,14 +175,4 @@ def require_same(folder: Path, there: Config, wanted: Config) -> None:
 
 def flat(config: Config) -> dict[str, Any]:
     """The values of a configuration by `section.field`."""
-    found: dict[str, Any] = {}
-
-    def walk(values: dict[str, Any], prefix: str) -> None:
-        for name, value in values.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{name}.")
-            else:
-                found[prefix + name] = value
-
-    walk(config.model_dump(mode="json"), "")
-    return found
+    return settings.flat(config.model_dump(mode="json"))

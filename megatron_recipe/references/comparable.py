@@ -7,6 +7,7 @@ from typing import Any
 
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.references import Reference
+from megatron_recipe.settings import flat
 
 Record = dict[str, Any]
 
@@ -26,7 +27,7 @@ def settings_of(config: Record) -> Record:
 
     Where it was computed, in what precision and how it was watched is left out too: a curve moves little for it.
     """
-    values = _flat(config)
+    values = flat(config)
     chosen = {name: value for name, value in values.items() if name.split(".")[0] in SECTIONS or name in FIELDS}
     if values.get("budget.amount"):  # the length, then, is what the budget buys
         return {**chosen, "budget.amount": values["budget.amount"], "budget.unit": values.get("budget.unit")}
@@ -35,7 +36,7 @@ def settings_of(config: Record) -> Record:
 
 def tokens_per_step(config: Record) -> int | None:
     """Tokens of a step of the full batch; None where the configuration does not say."""
-    values = _flat(config)
+    values = flat(config)
     factors = values.get("batch.global_batch_size_samples"), values.get("model.sequence_length_tokens")
     return factors[0] * factors[1] if factors[0] and factors[1] else None
 
@@ -99,16 +100,6 @@ def _dataset(path: str, folder: Path) -> Record:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return {"name": Path(path).name}
-
-
-def _flat(values: Record, above: str = "") -> Record:
-    found: Record = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{above}{name}.")
-        else:
-            found[f"{above}{name}"] = value
-    return found
 
 
 def _number(value: int | None) -> str:

@@ -37,3 +37,6 @@ def test_refused(tmp_path, override, said):
 )
 def test_allowed(tmp_path, override):
     going_on(tmp_path, override)
+    with pytest.raises(ConfigError) as caught:
+        going_on(tmp_path, override, "optimizer.beta2=0.5")
+    assert "optimizer.beta2: " in str(caught.value) and override.split("=")[0] not in str(caught.value)
