@@ -83,24 +83,36 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `path` only when the block ends without an error."""
     partial = partial_path(path)
     with full_disk_is_an_error(path):
+        _bring_back(path)  # a kill between two renames
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             yield partial
             _put_in_place(partial, path)
         except BaseException:
+            _bring_back(path)
             shutil.rmtree(partial, ignore_errors=True)
             raise
 
 
 def _put_in_place(partial: Path, path: Path) -> None:
-    """Let a whole folder take the place of another: a kill leaves the old one, the new one, or both under names."""
-    before = path.with_name(f".{path.name}.before")
+    """Let a whole folder take the place of another, which stays beside it until then."""
+    before = _aside(path)
     shutil.rmtree(before, ignore_errors=True)
     if path.exists():
         path.rename(before)
     partial.rename(path)
     shutil.rmtree(before, ignore_errors=True)
+
+
+def _bring_back(path: Path) -> None:
+    """The folder that was moved aside for another one, where that did not take its place."""
+    if not path.exists() and _aside(path).exists():
+        _aside(path).rename(path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.before")
 
 
 def write_json(path: Path, value: Any) -> None:

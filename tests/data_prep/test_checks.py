@@ -9,6 +9,7 @@ from data_prep.blend_command import blend_command
 from data_prep.checks import check_recipe
 from data_prep.recipe import DataRecipe, Source, load_recipe
 from data_prep.sources.local import find_files, not_read
+from megatron_recipe import files
 from megatron_recipe.errors import ConfigError, DataError
 from megatron_recipe.files import atomic_folder
 
@@ -72,6 +73,29 @@ def test_a_folder_is_replaced_by_renaming(tmp_path):
         assert (folder / "old").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
     assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_old_folder_is_not_lost_between_two_renames(tmp_path, monkeypatch, killed):
+    folder, rename = tmp_path / "dataset", Path.rename
+    folder.mkdir()
+    (folder / "old").write_text("old")
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if "partial" in path.name:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Path, "rename", interrupted)
+        if killed:  # then nobody brings it back at once
+            changed.setattr(files, "_bring_back", lambda path: None)
+        with pytest.raises(KeyboardInterrupt), atomic_folder(folder) as partial:
+            (partial / "new").write_text("new")
+    assert folder.exists() is not killed
+    with pytest.raises(ValueError, match="again"), atomic_folder(folder):
+        raise ValueError("again")
+    assert (folder / "old").read_text() == "old"
 
 
 @pytest.mark.parametrize("tokens", [0.0, math.nan, math.inf])
