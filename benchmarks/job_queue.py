@@ -14,8 +14,6 @@ from benchmarks.child import ROOT
 from megatron_recipe.files import write_json
 from megatron_recipe.parent_death import die_with_parent
 
-PARTS = 2
-"""Jobs that share a card at most: the start of one, half a minute without arithmetic, beside the work of another."""
 LOOK_EVERY_SECONDS = 0.2
 GRACE_SECONDS = 20
 
@@ -60,6 +58,8 @@ class JobQueue:
     """As CUDA_VISIBLE_DEVICES names them."""
     end: float
     """`time.monotonic()` after which none is begun and all are ended."""
+    parts: int
+    """Jobs that share a card at most: the start of one, half a minute without arithmetic, beside the work of others."""
     running: list[_Running] = field(default_factory=list)
 
     def run(self, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
@@ -97,11 +97,10 @@ class JobQueue:
         if job.takes == "all":
             return tuple(self.cards) if not any(used.values()) else ()
         card = min(self.cards, key=lambda card: used[card])
-        return (card,) if used[card] + self._weight(job) <= PARTS else ()
+        return (card,) if used[card] + self._weight(job) <= self.parts else ()
 
-    @staticmethod
-    def _weight(job: Job) -> int:
-        return 1 if job.takes == "part" else PARTS
+    def _weight(self, job: Job) -> int:
+        return 1 if job.takes == "part" else self.parts
 
     def _start(self, job: Job) -> None:
         cards = self._room(job)

@@ -8,7 +8,7 @@
 `--data` is a prepared dataset; `--mix` its sources with the same tokenizer (two or more, for the data mix); `--small`
 one with a vocabulary of about 4,096 (exports that are brought home); `--questions` what `eval download` fetched. What a
 missing one would serve is left out. Where a card's time is measured, a job has the card, or all of them, for itself;
-where not, two share one.
+where not, `--parts` share one.
 
 Each job's words are in OUT/NAME.log, its results below OUT. The same command goes on: what ended well is not repeated,
 comparisons and incidents go on where they were. After `--seconds` all end, saving.
@@ -27,9 +27,10 @@ from benchmarks.job_queue import Job, JobQueue
 from megatron_recipe.dataset_facts import read_dataset_facts
 from megatron_recipe.errors import ConfigError, RecipeError
 
-RECIPE_100M = ("--recipe", "gpt_100m", "--set", "batch.global_batch_size_samples=32")
-SHARED = ("--set", "batch.micro_batch_size_samples=16")
-"""`auto` would take the whole card, and two jobs are on it."""
+RECIPE_100M = ("--recipe", "gpt_100m", "--set", "batch.micro_batch_size_samples=16")
+"""`auto` would take the whole card, and other jobs are on it."""
+SMALL_STEPS = ("--set", "batch.global_batch_size_samples=16")
+"""8M tokens in 244 steps: with the recipe's 128 samples, 31 steps would be all warm-up."""
 AT_ONCE = ("--jobs", "3")
 """Of a comparison's runs: most of the time of each is its start."""
 CALM = ("--set", "schedule.peak_learning_rate=3.0e-4", "--set", "schedule.warmup_fraction=0.1")
@@ -45,7 +46,18 @@ CURVES = {
     "states": f"{PLAIN},optimizer.states=bf16,precision.gradients=bf16",
 }
 INCIDENTS = ("lr-x10", "no-gradient-clipping", "fp16-without-loss-scaling")
-REFERENCE_SEEDS, REFERENCE_STEPS = (1, 2, 3), 300
+REFERENCE_SEEDS = (1, 2, 3)
+REFERENCE = (
+    "batch.global_batch_size_samples=32",
+    "schedule.peak_learning_rate=6.0e-4",
+    "schedule.min_learning_rate=6.0e-5",
+    "schedule.warmup_fraction=0.05",
+    "train.steps=1200",
+    "train.log_every_steps=10",
+    "train.validate_every_steps=100",
+    "checkpoint.save_every_minutes=0",
+)
+"""78.6M tokens, two minutes. A quarter of the recipe's batch makes four times the steps of them, at a lower rate."""
 TASKS = ("arc_easy", "hellaswag", "piqa", "winogrande")
 
 
@@ -59,6 +71,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--questions", type=Path)
     parser.add_argument("--price", help="of one GPU: 4.59usd/h; then costs are counted")
     parser.add_argument("--only", nargs="+", metavar="JOB", help="just these, in this order")
+    parser.add_argument("--parts", type=int, default=2, help="jobs that share a card: 2 fit 80 GB, 5 fit 141 GB")
     parser.add_argument("--seconds", type=float, default=7200.0)
     parser.add_argument("--dry-run", action="store_true")
     return parser.parse_args()
@@ -86,13 +99,14 @@ def speeds(options: argparse.Namespace) -> Iterator[Job]:
             (*litgpt, "litgpt-mixed", "transformers"),
             ("--samples", "32", "--micro-batches", "8", "16", "--bare"),
         ),
-        ("saves", ("gpt_1b",), (), ("--samples", "32", "--save")),
         ("train-300m", ("gpt_300m",), litgpt, ()),
         ("train-100m", ("gpt_100m",), litgpt, ()),
         ("train-3b", ("gpt_3b",), (), of_80_gb),
     ):
         command = python(*train, "--out", options.out / name, "--recipes", *recipes, "--peers", *peers, *more)
         yield Job(name, command, "card", 900)
+    saves = ("--data", options.data, "--out", options.out / "saves", "--recipe", "gpt_1b", "--samples", "32")
+    yield Job("saves", python("benchmarks.saves", *saves), "card", 400)
 
 
 def proofs(options: argparse.Namespace) -> Iterator[Job]:
@@ -103,7 +117,7 @@ def proofs(options: argparse.Namespace) -> Iterator[Job]:
     yield Job("tests", python(*pytest, "tests/gpu", "--ignore", layouts), "card", 600)
     numerics = ("benchmarks.numerics", "--data", options.data, *CALM, "--at-once", "3")
     runs = [word for name, settings in CURVES.items() for word in ("--run", name, settings)]
-    yield Job("numerics", python(*numerics, "--steps", "200", "--out", options.out / "numerics", *runs), "part", 600)
+    yield Job("numerics", python(*numerics, "--steps", "200", "--out", options.out / "numerics", *runs), "part", 900)
     bf16, noise = (f"batch.micro_batch_size_samples={size}" for size in (8, 4))
     runs = ["--run", "bf16", bf16, "--run", "noise", noise, "--run", "fp8", f"precision.fp8=delayed,{bf16}"]
     yield Job("fp8", python(*numerics, "--steps", "300", "--out", options.out / "fp8", *runs), "card", 400)
@@ -114,10 +128,11 @@ def proofs(options: argparse.Namespace) -> Iterator[Job]:
 
 def experiments(options: argparse.Namespace) -> Iterator[Job]:
     """Incidents and comparisons with gpt_100m."""
+    steps = ("--set", "batch.global_batch_size_samples=32")
     for name in INCIDENTS:
-        command = recipe("lab", "incident", name, *RECIPE_100M, *SHARED, "--data", options.data, "--tokens", "8e6")
+        command = recipe("lab", "incident", name, *RECIPE_100M, *steps, "--data", options.data, "--tokens", "8e6")
         yield Job(f"incident-{name}", (*command, "--out", str(options.out / "incidents" / name)), "part", 600)
-    shared = (*RECIPE_100M, *SHARED, *AT_ONCE, "--tokens", "8e6", "--seeds", "1,2,3", *priced(options))
+    shared = (*RECIPE_100M, *SMALL_STEPS, *AT_ONCE, "--tokens", "8e6", "--seeds", "1,2,3", *priced(options))
     folder = options.out / "comparisons"
     rate = recipe("lab", "compare", "learning_rate", *shared, "--dataset", options.data, "--out", folder / "rate")
     yield Job("compare-rate", rate, "part", 900)
@@ -131,28 +146,21 @@ def reference(options: argparse.Namespace) -> Iterator[Job]:
     """Runs of gpt_100m for a reference curve; the first one is exported and evaluated."""
     runs = options.out / "runs"
     for seed in REFERENCE_SEEDS:
-        settings = [
-            f"data.datasets={options.data}",
-            f"train.steps={REFERENCE_STEPS}",
-            "train.log_every_steps=2",
-            "train.validate_every_steps=20",
-            "batch.micro_batch_size_samples=32",
-            "checkpoint.save_every_minutes=0",
-            f"train.seed={seed}",
-            f"data.seed={seed}",
-        ]
-        if options.questions and seed == REFERENCE_SEEDS[0]:
-            settings += ["evaluation.every_steps=50", f"evaluation.data_dir={options.questions}"]
+        settings = [f"data.datasets={options.data}", *REFERENCE, f"train.seed={seed}", f"data.seed={seed}"]
+        is_first = seed == REFERENCE_SEEDS[0]  # it says how fast such a run is and what it costs; the others share
+        settings.append(f"batch.micro_batch_size_samples={32 if is_first else 16}")
+        if options.questions and is_first:
+            settings += ["evaluation.every_steps=200", f"evaluation.data_dir={options.questions}"]
             settings += [f"evaluation.tasks=[{','.join(TASKS)}]"]
         sets = [word for setting in settings for word in ("--set", setting)]
         command = recipe("train", "gpt_100m", *sets, *priced(options), "--run-dir", runs / f"reference-{seed}")
-        yield Job(f"reference-{seed}", command, "part", 600)
+        yield Job(f"reference-{seed}", command, "card" if is_first else "part", 900)
     first, export = runs / "reference-1", options.out / "exports/reference-1"
-    yield Job("model", recipe("convert", "to-hf", first, export), "part", 200, ("reference-1",))
+    yield Job("model", recipe("convert", "to-hf", first, export), "part", 400, ("reference-1",))
     perplexity = ("--dataset", options.data, "--out", first / "eval/perplexity.json")
-    yield Job("perplexity", recipe("eval", "perplexity", export, *perplexity), "part", 200, ("model",))
+    yield Job("perplexity", recipe("eval", "perplexity", export, *perplexity), "part", 400, ("model",))
     samples = ("--out", first / "eval/samples.json", "--page", first / "eval/samples.html")
-    yield Job("samples", recipe("eval", "generate", export, *samples), "part", 200, ("model",))
+    yield Job("samples", recipe("eval", "generate", export, *samples), "part", 400, ("model",))
     if options.questions:
         scores = ("--data-dir", options.questions, "--out", first / "eval/harness.json")
         tasks = [word for task in TASKS for word in ("--task", task)]
@@ -218,7 +226,7 @@ def main() -> int:
         )
         return 2
     try:
-        ended = JobQueue(options.out, cards, time.monotonic() + options.seconds).run(jobs)
+        ended = JobQueue(options.out, cards, time.monotonic() + options.seconds, options.parts).run(jobs)
     except KeyboardInterrupt:
         print("stopped: the same command goes on", file=sys.stderr)
         return 130

@@ -53,7 +53,7 @@ def shape_of(config: Config, samples: int) -> str:
 
 def precision_of(name: str, config: Config) -> str:
     """`bf16`, `fp8`, …; of a peer that of its products."""
-    if name in ("ours", "bare", "saves"):
+    if name in ("ours", "bare"):
         return "fp8" if config.precision.fp8 != "off" else config.precision.dtype
     return "bf16"
 
@@ -65,14 +65,6 @@ def text(row: Row) -> str:
         return f"{begin} {row['error']}"
     if "tflops" in row:
         return f"{'':13} {row['name']:18} {row['precision']:9} {'':>10} {row['tflops']:>8,.1f}   {row['device']}"
-    if "saves" in row:
-        costs = (
-            f"{save['cost_in_steps']:.2f} steps (blocked {save['blocked_seconds']:.2f} s, slower "
-            f"{save['slower_seconds']:.2f} s over {save['steps_beside']} steps; {save['gb']:.1f} GB in "
-            f"{save['seconds']:.1f} s)"
-            for save in row["saves"]
-        )
-        return f"{begin} {'; '.join(costs)}"
     return (
         f"{begin} {row['tokens_per_second']:>10,.0f} {row['tflops_full']:>8,.1f} {percent(row['mfu_full']):>8} "
         f"{percent(row['mfu_causal']):>7} {number(row['peak_gib'], '.1f'):>8} {row['micro_batch']:>5} "

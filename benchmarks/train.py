@@ -2,7 +2,7 @@
 
     python -m benchmarks.train --out OUT                                        # 1B, BF16 and FP8, and all peers
     python -m benchmarks.train --out OUT --recipes gpt_100m gpt_300m gpt_3b --peers litgpt-bf16 --data DATASET
-    python -m benchmarks.train --out OUT --recipes gpt_1b --peers --bare --save
+    python -m benchmarks.train --out OUT --recipes gpt_1b --peers --bare
 
 Ours is the real trainer as a user runs it (benchmarks/trainer_runs.py): data from DATASET through loader processes,
 guard, logging. Without `--data` a dataset of made-up tokens is written. Peers and `--bare` (the same model and
@@ -15,9 +15,8 @@ to the slowest. Each row is a process of its own. MFU is against the card's dens
 attention as if every token saw the whole sequence, causal the half that is computed. The ceiling is a product of
 8192³ in BF16 on random data.
 
-`--save` measures what a checkpoint in the background costs. `--set section.field=value` is for ours and, as far as it
-is the model's shape or the optimizer, the peers. A row that fails says why, and the next goes on; after `--seconds`
-none is begun. OUT/train.json is written after each row.
+`--set section.field=value` is for ours and, as far as it is the model's shape or the optimizer, the peers. A row that
+fails says why, and the next goes on; after `--seconds` none is begun. OUT/train.json is written after each row.
 
 Prints last, for each recipe, `recipe= precision= tokens_per_second= mfu_full= mfu_causal= peak_gib= vs_litgpt=
 vs_litgpt_mixed= vs_transformers= vs_torchtitan= vs_bare=`: vs_litgpt is against bf16-true, vs_transformers against the
@@ -36,7 +35,7 @@ from typing import Any
 from benchmarks import child
 from benchmarks.speed_rows import HEADING, Row, last_line, row_of, shape_of, text
 from benchmarks.stand_in_dataset import write_stand_in
-from benchmarks.trainer_runs import measure_saves, measure_trainer
+from benchmarks.trainer_runs import measure_trainer
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import read_dataset_facts
 from megatron_recipe.errors import RecipeError
@@ -67,8 +66,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--interval", type=int, default=5, help="steps")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="section.field=value")
     parser.add_argument("--bare", action="store_true", help="also the bare loop of each recipe")
-    parser.add_argument("--save", action="store_true", help="also what checkpoints cost")
-    parser.add_argument("--save-every", type=int, default=20, metavar="STEPS")
     parser.add_argument("--no-compile", action="store_true", help="peers without torch.compile, to try the way")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="for all rows")
     parser.add_argument("--row-seconds", type=float, default=360.0, help="for one")
@@ -142,14 +139,6 @@ class Benchmark:
         asked = self.overrides(recipe)
         self.add("ours", recipe, lambda seconds: measure_trainer(recipe, asked, folder, seconds=seconds, **shape))
 
-    def saves(self, recipe: str) -> None:
-        """A row of what checkpoints cost."""
-        folder, every = self.folder / f"{recipe}-saves", self.options.save_every
-        asked = self.overrides(recipe)
-        self.add(
-            "saves", recipe, lambda seconds: measure_saves(recipe, asked, folder, every=every, saves=2, seconds=seconds)
-        )
-
     def bare(self, recipe: str) -> None:
         """A row of the bare loop."""
         self.add("bare", recipe, lambda seconds: self.ask("bare_run", (recipe, *self.common(recipe)), seconds))
@@ -211,8 +200,6 @@ def measure_all(benchmark: Benchmark, options: argparse.Namespace, shapes: list[
         for recipe in recipes:
             if options.bare:
                 benchmark.bare(recipe)
-            if options.save:
-                benchmark.saves(recipe)
     benchmark.ceiling()
 
 

@@ -6,7 +6,6 @@ take longer than the measurement.
 """
 
 import shutil
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -48,49 +47,6 @@ def measure_trainer(
     }
     shutil.rmtree(folder)
     return result
-
-
-def measure_saves(
-    recipe: str, overrides: list[str], folder: Path, *, every: int, saves: int, seconds: float
-) -> dict[str, Any]:
-    """What checkpoints in the background cost: `saves` of them, one every `every` steps. A process's first is slowest.
-
-    Each step is recorded, so that those beside a save can be told from the others. The cost is what a save blocked plus
-    what the steps beside it took longer than the median of those before the first save.
-    """
-    during: list[tuple[int, int]] = []
-
-    def is_done() -> bool:
-        for event in events(folder, "checkpoint_saved")[len(during) :]:
-            during.append((event["step"], records(folder)[-1]["step"]))
-        return len(during) >= saves
-
-    asked = [
-        *NOTHING_BESIDE,
-        "train.log_every_steps=1",
-        f"checkpoint.save_every_steps={every}",
-        "checkpoint.keep_last=1",
-        *overrides,
-    ]
-    run_trainer(recipe, asked, folder, seconds, is_done)
-    times = {record["step"]: record["step_seconds"] for record in records(folder)}
-    usual = statistics.median(seconds for step, seconds in times.items() if every // 2 < step <= every)
-    found = []
-    for (first, last), event in zip(during, events(folder, "checkpoint_saved"), strict=False):
-        slower = sum(times[step] - usual for step in range(first + 1, last + 1) if step in times)
-        found.append(
-            {
-                "step": first,
-                "steps_beside": last - first,
-                "blocked_seconds": event["blocked_seconds"],
-                "slower_seconds": slower,
-                "cost_in_steps": (event["blocked_seconds"] + slower) / usual,
-                "seconds": event["seconds"],
-                "gb": event["bytes"] / 1e9,
-            }
-        )
-    shutil.rmtree(folder)
-    return {"usual_step_seconds": usual, "saves": found}
 
 
 def run_trainer(recipe: str, overrides: list[str], folder: Path, seconds: float, is_done: Any) -> None:

@@ -29,7 +29,7 @@ class Bench:
 
     def run(self, jobs: list[Job], seconds: float = 60.0) -> dict[str, int]:
         """Exit codes."""
-        ended = JobQueue(self.folder / "out", self.cards, time.monotonic() + seconds).run(jobs)
+        ended = JobQueue(self.folder / "out", self.cards, time.monotonic() + seconds, parts=2).run(jobs)
         return {name: one["code"] for name, one in ended.items()}
 
     def times(self, name: str) -> tuple[float, float, str]:

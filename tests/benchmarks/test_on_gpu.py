@@ -23,7 +23,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
         (("--data", "DATA", "--mix", "en"), "--mix en: write it as NAME=FOLDER"),
         (("--data", "DATA", "--small", "nothing"), "nothing"),
         (("--data", "DATA", "--questions", "missing"), "no such folder; `megatron-recipe eval download`"),
-        (("--data", "DATA", "--only", "scalin"), "--only scalin: not one of scaling, train-1b, saves, "),
+        (("--data", "DATA", "--only", "scalin"), "--only scalin: not one of scaling, train-1b, train-300m, "),
     ],
 )
 def test_wrong_input_is_one_message(dataset: Path, monkeypatch, capsys, tmp_path, arguments, message):

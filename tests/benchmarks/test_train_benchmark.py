@@ -1,4 +1,4 @@
-"""The speed table: a tiny model through the real trainer and a peer, ratios, what saves cost, processes that fail."""
+"""The speed table: a tiny model through the real trainer and a peer, ratios, processes that fail."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from commands import ENVIRONMENT, ROOT, SECONDS, sets
 from small_runs import MODEL
 
-from benchmarks import child, trainer_runs
+from benchmarks import child
 from benchmarks.speed_rows import last_line, row_of, text
 from benchmarks.stand_in_dataset import write_stand_in
 from benchmarks.train import size_of
@@ -74,43 +74,6 @@ def test_rates_and_ratios_come_from_the_median() -> None:
     assert "precision=fp8" in last_line(rows[1], rows) and "vs_litgpt=1.800" in last_line(rows[1], rows)
     assert text(rows[5]).endswith("bf16      out of memory")
     assert "80,000" in text(ours) and "63.4%" in text(ours)
-
-
-def test_a_save_costs_what_it_blocks_and_what_the_steps_beside_it_lose(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    folder = tmp_path / "run"
-
-    def run_trainer(recipe: str, overrides: list[str], at: Path, seconds: float, is_done: Any) -> None:
-        assert "checkpoint.save_every_steps=6" in overrides and "train.log_every_steps=1" in overrides
-        folder.mkdir()
-        for step in range(1, 11):
-            slow = 0.5 if step in (6, 7, 8) else 0.0
-            record = {"kind": "train", "step": step, "step_seconds": 2.0 + slow + (5.0 if step == 1 else 0.0)}
-            with (folder / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
-            if step == 8:
-                saved = {"event": "checkpoint_saved", "step": 6, "blocked_seconds": 0.6, "seconds": 4.0, "bytes": 14e9}
-                (folder / "events.jsonl").write_text(json.dumps(saved) + "\n")
-            if is_done():
-                break
-
-    monkeypatch.setattr(trainer_runs, "run_trainer", run_trainer)
-    found = trainer_runs.measure_saves("gpt_1b", [], folder, every=6, saves=1, seconds=60)
-    assert found["usual_step_seconds"] == 2.0
-    assert found["saves"] == [
-        {
-            "step": 6,
-            "steps_beside": 2,
-            "blocked_seconds": 0.6,
-            "slower_seconds": pytest.approx(1.0),
-            "cost_in_steps": pytest.approx(0.8),
-            "seconds": 4.0,
-            "gb": 14.0,
-        }
-    ]
-    row = row_of("saves", "gpt_1b", found, load_config("gpt_1b"), 64, 32_000, H100)
-    assert "0.80 steps (blocked 0.60 s, slower 1.00 s over 2 steps; 14.0 GB in 4.0 s)" in text(row)
 
 
 def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
