@@ -46,7 +46,8 @@ class StabilityConfig(Section):
     loss_spike_deviations: float = Field(default=8.0, gt=0)
     """Distance from the window's median, in robust standard deviations (1.4826 × median absolute deviation)."""
     grad_spike_deviations: float = Field(default=20.0, gt=0)
-    """The same for the gradient norm, whose ordinary jumps are larger."""
+    """The same for the gradient norm, whose ordinary jumps are larger; a deviation counts as a tenth of the median at
+    least, so that by default what lies below three times the median is ordinary."""
     window_steps: int = Field(default=128, ge=8)
     """Steps that the median is taken over; nothing is judged before a quarter of it is full."""
     skip_past_steps: int = Field(default=16, ge=0)

@@ -8,6 +8,8 @@ from megatron_recipe.lab.measures import HELD_OUT
 
 ALL_PAIRS_UP_TO = 3
 """Settings; of more, the best alone is set against each of the others (the table of pairs has them all)."""
+SIMILAR_WIDTHS = 2.5
+"""Largest by smallest half width of intervals that are said in one sentence: one wide interval would hide the others."""
 NOT_MEASURED = {
     "one_seed": "one seed has no spread: whether another would say the same is not known; give two seeds or more",
     "too_few_runs": "too few runs of these settings ended to know their spread",
@@ -38,7 +40,7 @@ def conclude(pairs: Pairs, means: dict[str, float], runs_planned: int) -> list[C
     shown = [_better(a, b, found) for a, b, found in known if found.shown]
     alike = [(a, b, found) for a, b, found in known if not found.shown]
     conclusions = sorted(shown, key=lambda one: means[one["better"]])
-    if alike and not shown and not unknown:
+    if alike and not shown and not unknown and _similar([found for _, _, found in alike]):
         together = list(dict.fromkeys(label for a, b, _ in alike for label in (a, b)))
         conclusions.append(_alike(together, [found for _, _, found in alike]))
     else:
@@ -47,6 +49,11 @@ def conclude(pairs: Pairs, means: dict[str, float], runs_planned: int) -> list[C
         reason = "one_seed" if runs_planned == 1 else "too_few_runs"
         conclusions.append(_nothing(reason, list(dict.fromkeys(label for pair in unknown for label in pair))))
     return conclusions
+
+
+def _similar(found: Sequence[Difference]) -> bool:
+    widths = [one.half_width for one in found]
+    return max(widths) <= SIMILAR_WIDTHS * min(widths)
 
 
 def _better(a: str, b: str, found: Difference) -> Conclusion:

@@ -48,8 +48,13 @@ def benchmark_section(run: Run) -> Benchmarks | None:
     steps = (min(of_loss), max(of_loss)) if of_loss else None
     return Benchmarks(
         curves=[_curve(name, records, steps) for name, records in run.benchmarks.items()],
-        rows=[_row(name, records) for name, records in run.benchmarks.items()],
+        rows=last_scores(run),
     )
+
+
+def last_scores(run: Run) -> list[BenchmarkRow]:
+    """Each benchmark at its last evaluation while the run trained."""
+    return [_row(name, records) for name, records in run.benchmarks.items()]
 
 
 def _row(name: str, records: list[dict[str, Any]]) -> BenchmarkRow:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_recipe.errors import DataError
+from megatron_recipe.report.benchmarks import last_scores
 from megatron_recipe.report.document import Block, Cell, Facts, Table
 from megatron_recipe.report.formats import decimal, integer, percent, perplexity, ratio, visible, when
 from megatron_recipe.report.problems import BEGINNINGS, ENDINGS
@@ -15,6 +16,7 @@ from megatron_recipe.report.training import is_number
 from megatron_recipe.report.words import Words
 
 SCORES = "eval/harness.json"
+OF_TRAINING = ("chance", "questions", "step")
 STANDARD_ERRORS = 1.96
 """On both sides of a score: a 95 % interval."""
 
@@ -79,9 +81,13 @@ def data_table(run: Run, words: Words) -> list[Block]:
 
 
 def scores_table(run: Run, words: Words) -> list[Block]:
-    """Benchmarks by lm-eval, where the run or its newest export has any."""
+    """Benchmarks by lm-eval, where the run or its newest export has any; else those of its training, at their last."""
+    in_training = {
+        row.name: {"score": row.score, "stderr": row.error, **{name: getattr(row, name) for name in OF_TRAINING}}
+        for row in last_scores(run)
+    }
     rows = []
-    for name, entry in read_scores(run).items():
+    for name, entry in (in_training | read_scores(run)).items():
         score, error, chance = entry.get("score"), entry.get("stderr"), entry.get("chance")
         verdict = None
         if is_number(score) and is_number(error) and is_number(chance):
@@ -91,7 +97,9 @@ def scores_table(run: Run, words: Words) -> list[Block]:
         spread = "" if error is None else f"± {percent(error)}"
         rows.append(
             (
-                Cell(name, code=True),
+                Cell(
+                    name, code=True, note=words("facts.at_step", step=integer(entry["step"])) if "step" in entry else ""
+                ),
                 Cell(None if score is None else percent(score), note=spread),
                 Cell(None if chance is None else percent(chance)),
                 _count(entry.get("questions")),

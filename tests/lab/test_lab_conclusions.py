@@ -35,6 +35,22 @@ def test_no_difference_is_said_once_for_all_that_are_alike() -> None:
     assert conclusion_text(found, "zh").startswith("A、B 与 C 之间未显示差异：验证损失相差在 ± ")
 
 
+def test_a_setting_that_scatters_does_not_hide_what_is_known_of_the_others() -> None:
+    """The losses of 1e-4, 3e-4 and 5e-4 with gpt_100m on an H200, 2026-12-01: the last one is near its limit."""
+    runs = {
+        "1e-4": {1: 6.5054, 2: 6.4642, 3: 6.4907},
+        "3e-4": {1: 6.2983, 2: 6.3272, 3: 6.3592},
+        "5e-4": {1: 6.4305, 2: 6.3987, 3: 6.6162},
+    }
+    found = conclusions(runs)
+    assert {tuple(one["labels"]): round(one["half_width"], 2) for one in found} == {
+        ("1e-4", "3e-4"): 0.19,
+        ("1e-4", "5e-4"): 0.50,
+        ("3e-4", "5e-4"): 0.42,
+    }
+    assert all(one["kind"] == "no_difference" for one in found)
+
+
 def test_what_differs_and_what_does_not_are_said_apart() -> None:
     base = {1: 5.0, 2: 5.2, 3: 5.1}
     runs = {

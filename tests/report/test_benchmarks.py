@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from html_page import Page, page, text_of
-from made_run import STEPS, Project
+from made_run import STEPS, Project, write
 
 from megatron_recipe.errors import DataError
 from megatron_recipe.files import read_jsonl
+from megatron_recipe.report import write_retrospective
 from megatron_recipe.report.benchmarks import benchmark_section
 from megatron_recipe.report.run_files import read_run
 
@@ -94,3 +95,19 @@ def test_a_record_without_its_score_is_damaged(project):
     add(project, score_record(STEPS, "arc_easy", 0.3, 0.1, metric="acc_mean"))
     with pytest.raises(DataError, match=r"metrics\.jsonl, line \d+: damaged, without .*acc_mean"):
         read_run(project.run)
+
+
+def test_the_retrospective_has_the_scores_of_training_where_the_exported_model_was_not_asked(project):
+    entry = {"score": 0.2754, "stderr": 0.0045, "chance": 0.25, "questions": 10_042}
+    write(project.root / "exports/demo/eval/harness.json", {"tasks": {"hellaswag": entry}})
+    rows = Page(write_retrospective(with_scores(project).run)).rows("scores")
+    assert sorted(rows) == [
+        [
+            f"arc_easy while training, step {STEPS:,}",
+            "27.0% ± 2.1%",
+            "25.0%",
+            "1,500",
+            "not distinguishable from chance",
+        ],
+        ["hellaswag", "27.5% ± 0.4%", "25.0%", "10,042", "above chance"],
+    ]

@@ -43,6 +43,15 @@ def test_robust_deviations_are_those_of_the_formula():
     assert deviations == pytest.approx(7 / 1.4826)
 
 
+def test_a_norm_is_ordinary_up_to_three_times_the_median_however_calm_the_run():
+    guard, state = Guard(configured()), RunState()
+    for number in range(WINDOW):
+        assert guard.judge(state, 3.0, 0.42 + 0.001 * (number % 3)) == Verdict("go")
+    assert guard.judge(state, 3.0, 1.2).action == "go"
+    spike = guard.judge(state, 3.0, 1.3)
+    assert (spike.action, spike.quantity) == ("skip", "grad_norm") and 20 < spike.deviations < 21
+
+
 def test_what_lies_below_the_median_is_no_spike():
     assert robust_deviations([1.0, 2.0, 3.0, 4.0, 5.0], -50.0)[1] < 0
     guard, state = filled(configured())

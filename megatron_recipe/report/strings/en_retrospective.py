@@ -59,6 +59,7 @@ RETROSPECTIVE = {
     "facts.not_ended": "has not come to its planned end",
     "facts.per_parameter": "Tokens per parameter",
     "facts.train_tokens": "Training tokens",
+    "facts.at_step": "while training, step {step}",
     "facts.scores": "Benchmarks (lm-eval)",
     "cost.amount": "Cost",
     "cost.hourly": "Price of an hour",

@@ -56,6 +56,7 @@ RETROSPECTIVE = {
     "facts.not_ended": "尚未走到计划的终点",
     "facts.per_parameter": "每个参数的 token 数",
     "facts.train_tokens": "训练 token 数",
+    "facts.at_step": "训练中，第 {step} 步",
     "facts.scores": "基准（lm-eval）",
     "cost.amount": "花费",
     "cost.hourly": "每小时价格",
