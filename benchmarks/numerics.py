@@ -6,16 +6,19 @@
         --run fused kernels.layer=fused
 
 Each `--run NAME SETTINGS` is a run of the real trainer; the first is what the others are compared with, the second says
-what rounding alone does: the same arithmetic, added up in another order. `--step-tokens` (32,768) sets the batch,
+what rounding alone does: the same arithmetic, added up in another order. `--same NAME …` names more that compute the
+same: noise is the largest distance between any two of these. `--step-tokens` (32,768) sets the batch,
 `--set` a setting of all, `--at-once` how many share the GPU: a curve does not depend on the time that it takes. The
 learning rate must be one at which the run is calm: where the loss spikes, rounding grows as large as anything.
 
-Prints for each run the mean loss over the last tenth of the steps, its distance from the first run's, and the largest
-distance of the two curves after smoothing over `--smooth` steps; draws OUT/numerics.png; and last
-`recipe= steps= runs= noise= largest=`, distances relative to the loss. Exit code 1 where one is above `--most` (1 %).
+Prints for each run the mean loss over the last tenth of the steps, its distance from the first run's, the largest
+distance of the two curves after smoothing over `--smooth` steps, and the same from the nearest run that computes the
+same; draws OUT/numerics.png; and last `recipe= steps= runs= noise= largest= nearest=`, the largest distances of the
+settings under test relative to the loss. Exit code 1 where one is above `--most` (1 %) of the first run.
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -106,17 +109,25 @@ def draw(curves: list[Curve], options: argparse.Namespace) -> None:
 
 def report(curves: list[Curve], options: argparse.Namespace) -> int:
     """The table and the last line."""
-    reference = curves[0]
-    print(f"{'run':16} {'final loss':>10} {'from first':>10} {'largest':>9}")
-    distances: list[float] = []
+    first, second = curves[0], curves[1]
+    same = [curve for curve in curves if curve.name in {first.name, second.name, *options.same}]
+    largest, nearest = {}, {}
+    print(f"{'run':16} {'final loss':>10} {'from first':>10} {'largest':>9} {'nearest':>9}")
     for curve in curves:
-        distance = largest_distance(curve, reference, options.smooth)
-        print(f"{curve.name:16} {curve.end():10.4f} {curve.end() / reference.end() - 1:10.3%} {distance:9.3%}")
-        distances.append(distance)
-    noise, others = distances[1], distances[2:] or [0.0]
+        distances = {other.name: largest_distance(curve, other, options.smooth) for other in same if other != curve}
+        largest[curve.name] = distances.get(first.name, 0.0)
+        nearest[curve.name] = min(distances.values())
+        row = f"{curve.name:16} {curve.end():10.4f} {curve.end() / first.end() - 1:10.3%}"
+        print(f"{row} {largest[curve.name]:9.3%} {nearest[curve.name]:9.3%}")
+    noise = max(largest_distance(*pair, options.smooth) for pair in itertools.permutations(same, 2))
+    under_test = [curve.name for curve in curves if curve not in same]
+    most, far = (max((of[name] for name in under_test), default=0.0) for of in (largest, nearest))
     names = ",".join(curve.name for curve in curves)
-    print(f"recipe={options.recipe} steps={options.steps} runs={names} noise={noise:.4f} largest={max(others):.4f}")
-    return int(max(others) > options.most)
+    print(
+        f"recipe={options.recipe} steps={options.steps} runs={names} noise={noise:.4f} largest={most:.4f} "
+        f"nearest={far:.4f}"
+    )
+    return int(most > options.most)
 
 
 def main() -> int:
@@ -132,9 +143,12 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("work/numerics"))
     parser.add_argument("--run", nargs=2, action="append", required=True, metavar=("NAME", "SETTINGS"))
+    parser.add_argument("--same", nargs="+", default=[], metavar="NAME", help="runs that compute what the first does")
     options = parser.parse_args()
     if len(options.run) < 2:
         parser.error("two --run or more: the first is compared with, the second says what rounding does")
+    if unknown := set(options.same) - {name for name, _ in options.run}:
+        parser.error(f"--same {sorted(unknown)[0]}: no --run has this name")
     options.out.mkdir(parents=True, exist_ok=True)
     curves: list[Curve] = []
     facts: dict[str, Any] = {}

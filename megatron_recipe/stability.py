@@ -87,7 +87,10 @@ class Guard:
 def robust_deviations(
     window: list[float], value: float, smallest: float = SMALLEST_DEVIATION["loss"]
 ) -> tuple[float, float]:
-    """The window's median, and how many robust standard deviations, of `smallest` medians at least, `value` is above."""
+    """The window's median, and how far `value` is above it in robust standard deviations.
+
+    smallest: of the median; a deviation counts as that much at least.
+    """
     middle = median(window)
     spread = CONSISTENT_WITH_NORMAL * median(abs(entry - middle) for entry in window)
     return middle, (value - middle) / max(spread, smallest * abs(middle), 1e-12)

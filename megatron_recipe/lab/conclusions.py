@@ -9,7 +9,7 @@ from megatron_recipe.lab.measures import HELD_OUT
 ALL_PAIRS_UP_TO = 3
 """Settings; of more, the best alone is set against each of the others (the table of pairs has them all)."""
 SIMILAR_WIDTHS = 2.5
-"""Largest by smallest half width of intervals that are said in one sentence: one wide interval would hide the others."""
+"""Largest by smallest half width of intervals that stand in one sentence: one wide interval would hide the others."""
 NOT_MEASURED = {
     "one_seed": "one seed has no spread: whether another would say the same is not known; give two seeds or more",
     "too_few_runs": "too few runs of these settings ended to know their spread",
