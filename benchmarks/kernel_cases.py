@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.pinned_tiles import TILES, PinnedTiles
 from megatron_recipe.config import ModelConfig
 from megatron_recipe.layer_kernels import QuackKernels
 from megatron_recipe.wgrad_fusion import add_weight_gradient
@@ -89,8 +90,10 @@ def _product(left: Tensor, right: Tensor) -> Call:
 def feed_forward(shape: Shape) -> Iterator[Case]:
     """SwiGLU with the products beside it: apart, and in one kernel."""
     yield from _apart(shape)
-    for name, times_tiles in (("quack", False), ("quack, tiles timed", True)):
-        yield from _within(shape, name, QuackKernels(times_tiles=times_tiles))
+    yield from _within(shape, "quack", QuackKernels())
+    for tiles in TILES:
+        yield from _within(shape, f"quack, {tiles}", PinnedTiles(tiles))
+    yield from _within(shape, "quack, tiles timed", QuackKernels(times_tiles=True))
 
 
 def _apart(shape: Shape) -> Iterator[Case]:
@@ -258,6 +261,15 @@ def loss(shape: Shape) -> Iterator[Case]:
 
         return call
 
+    def quack() -> Call:
+        logits, labels, _ = inputs()
+
+        def call() -> None:
+            losses = _QuackLoss.apply((logits * 1).view(-1, VOCABULARY), labels.view(-1))
+            torch.autograd.grad(losses.sum(), logits)
+
+        return call
+
     def copies() -> Call:
         logits, *_ = inputs()
 
@@ -266,6 +278,23 @@ def loss(shape: Shape) -> Iterator[Case]:
     yield Case("two copies of the logits", "torch", copies)
     yield Case("two copies and cross entropy", "TE", lambda: engine(overwrite=False))
     yield Case("two copies and cross entropy", "TE, over the logits", lambda: engine(overwrite=True))
+    yield Case("two copies and cross entropy", "quack, one pass, gradient of 1", quack)
+
+
+class _QuackLoss(torch.autograd.Function):
+    """Losses, and over the logits their gradients, in the forward pass: right where what comes back is 1."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        from quack.cross_entropy import cross_entropy_fwd
+
+        losses, gradient = cross_entropy_fwd(logits, labels, return_dx=True, inplace_backward=True)
+        ctx.save_for_backward(gradient)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, None]:
+        return ctx.saved_tensors[0], None
 
 
 PARTS = {

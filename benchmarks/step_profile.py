@@ -7,7 +7,8 @@
 
 Each variant is the recipe's model, optimizer and schedule in a bare loop (random tokens, nothing logged): three steps
 to warm up, five timed, one profiled, then everything is given back. Settings are `section.field=value,…`, also
-`recipe=NAME`, `peer=NAME` (benchmarks/peers) and `env.VARIABLE=value`; `-` is none. `--no-profile` times only.
+`recipe=NAME`, `peer=NAME` (benchmarks/peers), `tiles=128x256` (of quack's products,
+benchmarks/pinned_tiles.py) and `env.VARIABLE=value`; `-` is none. `--no-profile` times only.
 
 Printed are a line a variant when it is done and, at the end, the time of a token by class with the costliest kernels of
 each, so that a wrong classification shows. All variants share one process, since starting one takes half a minute; one

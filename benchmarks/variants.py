@@ -10,6 +10,7 @@ import torch
 from benchmarks.bare_loop import BareLoop
 from benchmarks.peers.loop import PeerLoop, fast_attention, plain
 from benchmarks.peers.models import PEERS
+from benchmarks.pinned_tiles import TILES, tiles_of_layers
 from benchmarks.step_times import Loop
 from megatron_recipe.config import Config
 from megatron_recipe.environment import environment_variable
@@ -28,12 +29,14 @@ class Variant:
     """Another recipe than the others'."""
     peer: str | None = None
     """A peer's model in the recipe's shape instead of ours."""
+    tiles: str | None = None
+    """Of the fused layers' products (benchmarks/pinned_tiles.py)."""
     environment: tuple[tuple[str, str], ...] = ()
     """Variables for libraries that are told by nothing else."""
 
     @classmethod
     def read(cls, name: str, settings: str) -> "Variant":
-        """From `section.field=value,…`; also `recipe=NAME`, `peer=NAME` and `env.VARIABLE=value`. `-` is no setting."""
+        """From `section.field=value,…`; also `recipe=`, `peer=`, `tiles=` and `env.VARIABLE=`. `-` is no setting."""
         overrides, environment = [], []
         named: dict[str, str] = {}
         # a comma inside a value, such as two datasets, is followed by no name
@@ -41,7 +44,7 @@ class Variant:
             key, separator, value = setting.partition("=")
             if not separator:
                 raise ConfigError(f"variant {name}: {setting!r} is no setting; write section.field=value")
-            if key in ("recipe", "peer"):
+            if key in ("recipe", "peer", "tiles"):
                 named[key] = value
             elif key.startswith("env."):
                 environment.append((key.removeprefix("env."), value))
@@ -49,7 +52,9 @@ class Variant:
                 overrides.append(setting)
         if named.get("peer", "litgpt-bf16") not in PEERS:
             raise ConfigError(f"variant {name}: unknown peer {named['peer']!r}; known: {', '.join(PEERS)}")
-        return cls(name, tuple(overrides), named.get("recipe"), named.get("peer"), tuple(environment))
+        if named.get("tiles", "128x128") not in TILES:
+            raise ConfigError(f"variant {name}: tiles={named['tiles']} is not one of {', '.join(TILES)}")
+        return cls(name, tuple(overrides), environment=tuple(environment), **named)
 
     def config(self, recipe: str, common: tuple[str, ...]) -> Config:
         """The recipe's, with what all variants share and then what is this one's."""
@@ -64,7 +69,9 @@ def built(variant: Variant, config: Config, recipe: str, vocab_size: int, device
             around.enter_context(environment_variable(name, value))
         if variant.peer is None:
             chosen = choose(config, vocab_size, 1, variant.recipe or recipe, hardware_here())
-            yield BareLoop(chosen, vocab_size, device)
+            with tiles_of_layers(variant.tiles):
+                loop = BareLoop(chosen, vocab_size, device)
+            yield loop
             return
         around.enter_context(fast_attention(device))
         peer = PEERS[variant.peer]

@@ -37,8 +37,11 @@ def test_a_variant_is_read_from_its_settings() -> None:
     variant = Variant.read("x", "data.datasets=a,b,recipe=gpt_1b_fp8,kernels.layer=fused,env.NVTE_FUSED_ATTN=0")
     assert variant.overrides == ("data.datasets=a,b", "kernels.layer=fused")
     assert (variant.recipe, variant.peer, variant.environment) == ("gpt_1b_fp8", None, (("NVTE_FUSED_ATTN", "0"),))
+    assert Variant.read("x", "tiles=128x256").tiles == "128x256"
     assert Variant.read("x", "-") == Variant("x", ())
     with pytest.raises(ConfigError, match=r"'fused' is no setting; write section\.field=value"):
         Variant.read("x", "fused")
+    with pytest.raises(ConfigError, match="tiles=1x1 is not one of 128x256, "):
+        Variant.read("x", "tiles=1x1")
     with pytest.raises(ConfigError, match="unknown peer 'llama'; known: transformers, "):
         Variant.read("x", "peer=llama")

@@ -17,14 +17,16 @@ def relative(out: torch.Tensor, reference: torch.Tensor) -> float:
     return float((out.float() - reference.float()).norm() / reference.float().norm())
 
 
-@pytest.fixture
-def pair():
+@pytest.fixture(params=[None, "128x256", "256x128"])
+def pair(request):
+    """quack's with its own tiles and with others (benchmarks/pinned_tiles.py)."""
     pytest.importorskip("quack")
     from torch_kernels import TorchKernels
 
+    from benchmarks.pinned_tiles import PinnedTiles
     from megatron_recipe.layer_kernels import QuackKernels
 
-    return QuackKernels(), TorchKernels()
+    return PinnedTiles(request.param) if request.param else QuackKernels(), TorchKernels()
 
 
 def random(*shape: int) -> torch.Tensor:
