@@ -307,10 +307,9 @@ def _decode(content: bytes, path: Path, offset: int) -> str:
     except UnicodeDecodeError as error:
         place = f"byte {offset + error.start:,} (0x{content[error.start]:02x})"
         unpacked = " of the unpacked text" if path.suffix.lower() in packed.SUFFIXES else ""
-        raise DataError(
-            f"{path}: not UTF-8 at {place}{unpacked}; convert it, for instance: "
-            f"iconv -f gb18030 -t utf-8 {path.name} > {path.stem}.utf8{path.suffix}"
-        ) from None
+        likely = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "gb18030"
+        convert = f"iconv -f {likely} -t utf-8 {path.name} > {path.stem}.utf8{path.suffix}"
+        raise DataError(f"{path}: not UTF-8 at {place}{unpacked}; convert it, for instance: {convert}") from None
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -73,6 +73,9 @@ def test_text_that_is_not_utf8_names_the_byte_and_the_remedy(tmp_path):
     path.write_bytes(b"plain " + "中文".encode("gb18030"))
     with pytest.raises(DataError, match=r"old.txt: not UTF-8 at byte 6 \(0xd6\).*iconv -f gb18030 -t utf-8 old.txt"):
         read(path)
+    path.write_bytes("中文".encode("utf-16"))
+    with pytest.raises(DataError, match=r"old.txt: not UTF-8 at byte 0 \(0xff\).*iconv -f utf-16 -t utf-8 old.txt"):
+        read(path)
     path = tmp_path / "old.jsonl"
     path.write_bytes(JSONL + '{"text": "中文"}\n'.encode("gb18030"))
     with pytest.raises(DataError, match=rf"old.jsonl: not UTF-8 at byte {len(JSONL) + 10} "):
