@@ -1,9 +1,10 @@
 """What each part of a layer takes, by each kernel that can compute it: which one `kernels:` should choose.
 
-Run on a machine with a GPU and Transformer Engine (two minutes on an H100, more where quack times its tiles first):
+Run on a machine with a GPU and Transformer Engine (five minutes on an H100, more where quack times its tiles first):
 
     python -m benchmarks.kernels --out kernels.json
     python -m benchmarks.kernels --recipe gpt_3b --micro-batch 2 --only attention loss
+    python -m benchmarks.kernels --recipe gpt_300m --only feed_forward --skip timed 256x192
 
 Each line is the median of many calls on random values at the recipe's shapes, for one layer: microseconds, nanoseconds
 a token and, for products and attention, TFLOP/s. A kernel that is not installed or fails says why, and the rest go on.
@@ -38,12 +39,14 @@ def main() -> None:
     parser.add_argument("--recipe", default="gpt_1b")
     parser.add_argument("--micro-batch", type=int, default=8)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--skip", nargs="+", default=[], metavar="WORD", help="kernels with it in their name")
     parser.add_argument("--out", type=Path, help="a JSON file of all numbers")
     options = parser.parse_args()
     shape = Shape(load_config(options.recipe).model, options.micro_batch)
     print(f"{options.recipe}, micro-batch {options.micro_batch}, {torch.cuda.get_device_name()}, BF16")
     results: list[dict[str, Any]] = []
-    for case in (case for part in options.only for case in PARTS[part](shape)):
+    cases = [case for part in options.only for case in PARTS[part](shape)]
+    for case in (case for case in cases if not any(word in case.kernel for word in options.skip)):
         result: dict[str, Any] = {"part": case.part, "kernel": case.kernel}
         try:
             time = microseconds(case)
