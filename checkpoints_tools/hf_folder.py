@@ -1,5 +1,7 @@
 """Load an exported folder: its model and its tokenizer, quietly, with one clear error for a folder that is none."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,12 @@ if TYPE_CHECKING:
 
 
 def load_hf_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a Hugging Face folder. Raises CheckpointError where there is none."""
+    """The tokenizer of a Hugging Face folder. Raises CheckpointError where there is none or it cannot be loaded."""
     from transformers import AutoTokenizer
 
     require_file(folder, "tokenizer.json")
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    with loading(folder):
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def load_hf_model(folder: Path, dtype: "torch.dtype | None" = None, device: "torch.device | None" = None) -> Any:
@@ -27,12 +30,24 @@ def load_hf_model(folder: Path, dtype: "torch.dtype | None" = None, device: "tor
 
     require_file(folder, "config.json")
     logging.disable_progress_bar()
-    try:
+    with loading(folder):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto", local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    return model.to(device or "cpu").eval()
+
+
+@contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """Turn what transformers says of a damaged folder into a CheckpointError.
+
+    The libraries below raise plain `Exception` for a tokenizer.json that was cut, and errors of their own for weights.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            raise
         cause = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{folder}: transformers cannot load it ({cause}); export it again with to-hf") from error
-    return model.to(device or "cpu").eval()
 
 
 def require_file(folder: Path, name: str) -> None:

@@ -47,6 +47,7 @@ def perplexity(
     from megatron_recipe.console import say
 
     sets = parse_sets(dataset)
+    _check_places(out)
     if dry_run:
         say(f"would evaluate {check_model(model)} on {'; '.join(describe(name, path) for name, path in sets.items())}")
         return
@@ -90,6 +91,7 @@ def generate(
         raise ConfigError(f"--lang {lang} is not known; known are {', '.join(TABLES)}")
     texts = prompt or read_prompts(prompts or PROMPTS_FILE)
     names = ", ".join(str(check_model(model)) for model in models)
+    _check_places(out, page)
     if dry_run:
         say(f"would continue {len(texts)} prompts with {names}, {max_new_tokens} tokens each at most")
         return
@@ -147,6 +149,7 @@ def run(
     require_language(lang)
     chosen = choose(suite or [], task or [])
     check_model(model)
+    _check_places(out)
     if dry_run:
         for name, data in find_data(chosen, data_dir).items():
             say(f"would score {model} on {name}: {data.benchmark.shots}-shot, split {data.split} of {data.folder}")
@@ -157,6 +160,14 @@ def run(
     for line in table_lines(result, [one.name for one in chosen], lang):
         typer.echo(line)
     say(f"{file}: all figures")
+
+
+def _check_places(*places: Path | None) -> None:
+    from megatron_recipe.files import require_place
+
+    for place in places:
+        if place:
+            require_place(place)
 
 
 def _loss_line(name: str, split: dict[str, Any]) -> str:

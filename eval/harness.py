@@ -6,23 +6,23 @@ Tasks, prompts, few-shot examples and metrics are lm-eval's own; where the quest
 done is in the result file after each benchmark, and is not done again for the same model, data and settings.
 """
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from checkpoints_tools.hf_folder import loading
 from eval.local_data import LocalData, balanced
 from eval.models import Evaluated
+from eval.results import fingerprint, results_of, weights_of
 from eval.suites import Benchmark
 from megatron_recipe.console import say
 from megatron_recipe.environment import environment_variable
-from megatron_recipe.errors import ConfigError, DataError, MachineError
+from megatron_recipe.errors import ConfigError, DataError, MachineError, in_short
 from megatron_recipe.files import write_json
 
 ENVIRONMENT = {
@@ -67,11 +67,12 @@ class Harness:
 
         if benchmark.per_answer is not None and self.settings.limit is not None:
             raise ConfigError(f"--limit does not go with {benchmark.name}, which is a part of its questions already")
-        with quiet():
+        model = self._language_model()
+        with quiet(), asking(benchmark, data):
             manager = task_manager(benchmark)
             leaves = build_tasks(benchmark, data, manager)
             found = simple_evaluate(
-                model=self._language_model(),
+                model=model,
                 tasks=[_group(benchmark, leaves)],
                 task_manager=manager,
                 num_fewshot=benchmark.shots,
@@ -91,20 +92,22 @@ class Harness:
             device = choose_device()
             batch = self.settings.batch_size
             size = CPU_BATCH if batch == "auto" and device.type == "cpu" else batch
-            self._loaded = HFLM(
-                pretrained=str(self.model.folder.absolute()),
-                dtype=evaluation_dtype(device) or "auto",
-                device="cpu" if device.type == "cpu" else "cuda:0",
-                batch_size=size,
-            )
+            with loading(self.model.folder):
+                self._loaded = HFLM(
+                    pretrained=str(self.model.folder.absolute()),
+                    dtype=evaluation_dtype(device) or "auto",
+                    device="cpu" if device.type == "cpu" else "cuda:0",
+                    batch_size=size,
+                )
         return self._loaded
 
     def _entry(self, benchmark: Benchmark, data: LocalData, found: Any, leaves: list[str]) -> dict[str, Any]:
         scores = found["groups"][GROUP] if benchmark.subjects else found["results"][benchmark.harness]
+        error = scores[f"{benchmark.metric}_stderr,none"]
         return {
             "metric": benchmark.metric,
             "score": scores[f"{benchmark.metric},none"],
-            "stderr": scores[f"{benchmark.metric}_stderr,none"],
+            "stderr": error if isinstance(error, float) else None,  # lm-eval's "N/A": one question has no spread
             "chance": benchmark.chance,
             "shots": benchmark.shots,
             "shots_as_in": benchmark.shots_as_in,
@@ -124,14 +127,14 @@ def run_benchmarks(model: Evaluated, chosen: list[Benchmark], settings: Settings
     Raises DataError, before anything runs, that names every benchmark whose files are missing.
     """
     data = find_data(chosen, settings.data_dir)
-    result = read_results(out)
+    result = results_of(model, out)
     done: dict[str, Any] = result.get("tasks", {})
     with ExitStack() as stack:
         for name, value in ENVIRONMENT.items():
             stack.enter_context(environment_variable(name, value))
         harness = Harness(model, settings)
         for benchmark in chosen:
-            key = fingerprint(model, benchmark, data[benchmark.name], settings)
+            key = fingerprint(model, benchmark, data[benchmark.name], settings.limit)
             if done.get(benchmark.name, {}).get("key") == key:
                 say(f"{benchmark.name}: done before")
                 continue
@@ -139,7 +142,7 @@ def run_benchmarks(model: Evaluated, chosen: list[Benchmark], settings: Settings
             began = time.monotonic()
             entry = harness.run(benchmark, data[benchmark.name])
             done[benchmark.name] = {**entry, "seconds": round(time.monotonic() - began, 1), "key": key}
-            result = {**model.facts, **_circumstances(), "tasks": done}
+            result = {**model.facts, "weights": weights_of(model), **_circumstances(), "tasks": done}
             write_json(out, result)
     return result
 
@@ -157,22 +160,18 @@ def find_data(chosen: list[Benchmark], data_dir: Path) -> dict[str, LocalData]:
     return found
 
 
-def fingerprint(model: Evaluated, benchmark: Benchmark, data: LocalData, settings: Settings) -> str:
-    """Changes with the model's files, the questions' files and how they are run."""
-    files = [file for split in data.splits for file in data.files(split)]
-    weights = sorted(path for path in model.folder.iterdir() if path.suffix in (".safetensors", ".json", ".bin"))
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in [*weights, *files]]
-    facts = [asdict(benchmark), settings.limit, stats]
-    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:16]
+@contextmanager
+def asking(benchmark: Benchmark, data: LocalData) -> Iterator[None]:
+    """Turn lm-eval's failure over questions that lack what its prompts need into a DataError."""
+    from jinja2 import UndefinedError
 
-
-def read_results(out: Path) -> dict[str, Any]:
-    """What an earlier run left; nothing where there is none or it cannot be read."""
     try:
-        content: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content.get("tasks"), dict) else {}
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, UndefinedError) as error:
+        raise DataError(
+            f"{benchmark.name}: the questions in {data.folder} (split {data.split}) are not as lm-eval asks them "
+            f"({in_short(error)}); `megatron-recipe eval download {benchmark.name}` fetches them anew"
+        ) from error
 
 
 def task_manager(benchmark: Benchmark) -> Any:

@@ -91,12 +91,12 @@ def evaluate_sets(model_dir: Path, sets: Mapping[str, Path], reading: Reading) -
     splits, sources, languages = {}, [], []
     for name, path in sets.items():
         documents = choose(tokenize(tokenizer, read_documents(path), eod), reading.max_tokens)
-        if not documents:
-            raise DataError(f"{path}: holds no document; a dataset needs a validation split")
+        if not any(one.bytes for one in documents):
+            raise DataError(f"{path}: holds no text; a dataset needs a validation split")
+        bar = unigram_bar(path, manifests.get(name), tokenizer, documents)  # first: it may lack a file
         nats = document_nats(model, documents, eod, reading)
         whole = measure(documents, nats)
-        bar = unigram_bar(path, manifests.get(name), tokenizer, documents)
-        splits[name] = {**whole, "perplexity": math.exp(whole["loss"]), "unigram_loss": bar}
+        splits[name] = {"path": str(path), **whole, "perplexity": math.exp(whole["loss"]), "unigram_loss": bar}
         sources += by(documents, nats, name, lambda one: {"source": one.source, "language": one.language})
         languages += by(documents, nats, name, lambda one: {"language": one.language})
     return {
@@ -163,7 +163,7 @@ def choose(documents: list[TokenizedDocument], max_tokens: int | None) -> list[T
 
 
 def measure(documents: list[TokenizedDocument], nats: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Counts, loss and bits per byte of some documents whose losses sum to `nats` each, [documents].
+    """Counts, loss and bits per byte of some documents, not all empty, whose losses sum to `nats` each, [documents].
 
     Intervals are of 95 %, over documents; None for a single one.
     """
@@ -176,7 +176,7 @@ def measure(documents: list[TokenizedDocument], nats: npt.NDArray[np.float64]) -
         "bytes": int(sizes.sum()),
         "loss": float(nats.sum() / tokens.sum()),
         "loss_interval": bootstrap_interval(nats, tokens),
-        "bits_per_byte": float(bits.sum() / max(sizes.sum(), 1)),
+        "bits_per_byte": float(bits.sum() / sizes.sum()),
         "bits_per_byte_interval": bootstrap_interval(bits, sizes),
     }
 
@@ -194,6 +194,7 @@ def by(
     rows = [
         {"set": name, **dict(key), **measure([documents[i] for i in members], nats[members])}
         for key, members in groups.items()
+        if any(documents[i].bytes for i in members)
     ]
     return sorted(rows, key=lambda row: -row["bytes"])
 

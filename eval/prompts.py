@@ -11,7 +11,7 @@ PROMPTS_FILE = Path(__file__).with_name("prompts.jsonl")
 def read_prompts(file: Path = PROMPTS_FILE) -> list[str]:
     """The prompts of a JSON-lines file: `{"prompt": "…"}` in each line. Raises DataError for anything else."""
     try:
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
         prompts = [str(json.loads(line)["prompt"]) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(

@@ -1,5 +1,6 @@
 """Scores as a table for the terminal: each with its error, chance, and what published models of 1B score."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from megatron_recipe.errors import ConfigError
 
 ERRORS = 1.96
 """Standard errors on both sides of a score: a 95 % interval."""
+UNKNOWN = "–"
 WORDS = {
     "en": {
         "head": "{task:<16}{score:>16}  {chance:>7}  {shots:>5}  {verdict}",
@@ -54,7 +56,8 @@ def table_lines(result: dict[str, Any], names: Sequence[str], lang: str) -> list
     lines = [head.format(**{name: words[name] for name in ("task", "score", "chance", "shots")}, verdict="").rstrip()]
     for name in names:
         entry = result["tasks"][name]
-        score = f"{100 * entry['score']:.2f} ± {100 * entry['stderr']:.2f}"
+        error = UNKNOWN if entry["stderr"] is None else f"{100 * entry['stderr']:.2f}"
+        score = f"{100 * entry['score']:.2f} ± {error}"
         notes = [words[verdict(entry)]]
         if entry["questions"] < entry["of"]:
             notes.append(words["part"].format(**entry))
@@ -67,9 +70,13 @@ def table_lines(result: dict[str, Any], names: Sequence[str], lang: str) -> list
 
 
 def verdict(entry: dict[str, Any]) -> str:
-    """above, below or not_above: whether the 95 % interval of the score holds chance."""
-    distance = entry["score"] - entry["chance"]
-    if abs(distance) <= ERRORS * entry["stderr"]:
+    """above, below or not_above: whether the 95 % interval of the score holds chance.
+
+    The interval is no narrower than that of a model which guesses: none of six right has a standard error of 0.
+    """
+    chance, distance = entry["chance"], entry["score"] - entry["chance"]
+    guessing = math.sqrt(chance * (1 - chance) / max(entry["questions"], 1))
+    if abs(distance) <= ERRORS * max(entry["stderr"] or 0.0, guessing):
         return "not_above"
     return "above" if distance > 0 else "below"
 

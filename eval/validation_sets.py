@@ -14,17 +14,18 @@ SUFFIXES = (".jsonl", ".txt")
 
 
 def parse_sets(texts: Sequence[str]) -> dict[str, Path]:
-    """Paths by name; a single dataset folder without a name is "validation", which run reports read.
+    """Paths by name; the only dataset folder, without a name, is "validation", which run reports read.
 
     Raises:
         ConfigError: two have the same name.
         DataError: one is not there or is nothing that can be read.
     """
     sets: dict[str, Path] = {}
+    folders = sum(Path(text.partition("=")[2] or text).is_dir() for text in texts)
     for text in texts:
         name, found, path = text.partition("=")
         file = Path(path if found else text)
-        label = name if found else "validation" if len(texts) == 1 and file.is_dir() else file.stem
+        label = name if found else "validation" if folders == 1 and file.is_dir() else file.stem
         if label in sets:
             raise ConfigError(f"two validation sets are named {label}; name them: --dataset NAME={file}")
         if not file.is_dir() and not (file.is_file() and file.suffix in SUFFIXES):
@@ -40,6 +41,7 @@ def describe(name: str, path: Path) -> str:
     from data_prep.manifest import read_manifest
 
     split = read_manifest(path)["splits"]["validation"]
+    next(read_held_out(path), None)  # raises where the text is gone
     return f"{name}: {split['documents']:,} documents, {split['tokens']:,} tokens of {path}"
 
 
@@ -54,15 +56,17 @@ def read_documents(path: Path) -> Iterator[Document]:
 
 
 def _json_lines(path: Path) -> Iterator[Document]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    # not splitlines: U+2028 and its like may stand inside JSON's strings
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
             facts = {**record, **(record.get("metadata") or {})}
-            yield Document(
-                str(record["text"]), str(facts.get("source", path.stem)), str(facts.get("language", "unknown"))
-            )
+            if not isinstance(record["text"], str):
+                raise TypeError(f"text is {type(record['text']).__name__}")
+            source, language = facts.get("source", path.stem), facts.get("language", "unknown")
+            yield Document(record["text"], str(source), str(language))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f'{path}, line {number}: not a document ({in_short(error)}); write {{"text": "…"}}'

@@ -56,6 +56,14 @@ def disk_full(path: Path, needed_bytes: int = 0) -> MachineError:
     )
 
 
+def require_place(path: Path) -> None:
+    """Raise MachineError where a file could not be written to `path`, before hours of work for it."""
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if path.is_dir() or not os.access(existing, os.W_OK) or (existing != path and not existing.is_dir()):
+        what = "is a folder" if path.is_dir() else f"{existing} cannot be written to"
+        raise MachineError(f"{path}: {what}; name a file in a place that you may write to")
+
+
 def partial_path(path: Path) -> Path:
     """Where `path` is written until it is whole."""
     return path.with_name(f".{path.name}.partial")
@@ -63,9 +71,16 @@ def partial_path(path: Path) -> Path:
 
 @contextmanager
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file that appears as `path` only when the block ends without an error."""
+    """Open a file that appears as `path` only when the block ends without an error.
+
+    What is there and no file, such as /dev/stdout, is written to, not replaced.
+    """
     partial = partial_path(path)
     with full_disk_is_an_error(path):
+        if path.exists() and not path.is_file():
+            with path.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open(mode, encoding=None if "b" in mode else "utf-8") as file:
@@ -113,6 +128,15 @@ def _bring_back(path: Path) -> None:
 
 def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.before")
+
+
+def json_if_whole(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; empty where there is none or it was cut: for what is only a help if it is there."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,5 +1,7 @@
 """A place that cannot be written to or is none is one message, before the work where that is possible."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,12 @@ def test_an_unknown_language_is_said_before_the_work():
 def test_what_settings_differ_in_is_not_set_for_all():
     with pytest.raises(ConfigError, match="the settings of learning_rate differ in that"):
         comparison_of(Asked("learning_rate", overrides=("schedule.peak_learning_rate=1e-4",)))
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with atomic_file(tmp_path / "pipe") as file:
+        file.write("page")
+    assert os.read(reader, 10) == b"page" and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    os.close(reader)

@@ -67,11 +67,14 @@ def checkpoint_lost(signals: Signals) -> Finding:
     if not (signals.events("checkpoint_saved") or lost or damaged):
         return NOT_MEASURED
     kept = [step for step, marker in signals.facts.checkpoints.items() if marker.get("kind") != "weights"]
-    is_gone = bool(saved and kept) and max(saved) > max(kept)
+    if saved and not (kept or lost or damaged or (signals.facts.folder / "checkpoints").is_dir()):
+        return NOT_MEASURED  # a copy without them
+    is_gone = bool(saved) and max(saved) > max(kept, default=-1)
     seen = [Evidence("checkpoint_damaged", str(one.get("reason", ""))[:200]) for one in damaged[-2:]]
     seen += [Evidence("saved step", before, f"begun again at step {after}", after) for before, after in lost[-2:]]
     if is_gone:
-        seen.append(Evidence("saved step", max(saved), f"newest checkpoint there: step {max(kept)}"))
+        newest = f"step {max(kept)}" if kept else "none"
+        seen.append(Evidence("saved step", max(saved), f"newest checkpoint there: {newest}"))
     all_gone = bool(lost) and lost[-1][1] == 0 and not signals.is_over
     return Finding(state_of(is_gone or all_gone, bool(lost or damaged)), tuple(seen))
 

@@ -57,6 +57,8 @@ def read_facts(folder: Path, now: float | None = None) -> RunFacts:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such run folder; `megatron-recipe train` makes runs/<name>")
     config = _yaml(folder / "config.yaml")
+    if not config and (folder / "config.yaml").is_file():
+        raise DataError(f"{folder / 'config.yaml'} is damaged; restore it from a copy of the run")
     if not config:
         raise DataError(f"{folder} is no run: it has no config.yaml; name a folder made by `megatron-recipe train`")
     lines = _lines(folder / "metrics.jsonl")

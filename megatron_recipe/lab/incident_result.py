@@ -1,6 +1,5 @@
 """incident.json: what an incident's runs showed, read anew from their folders whenever it is written."""
 
-import json
 import math
 import time
 from dataclasses import asdict
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_recipe.diagnose.criterion import Evidence
-from megatron_recipe.files import write_json
+from megatron_recipe.files import json_if_whole, write_json
 from megatron_recipe.lab.incident_changes import value_of
 from megatron_recipe.lab.incident_measures import NUMBERS
 from megatron_recipe.lab.incident_plan import ROLES, Act, Case
@@ -29,8 +28,7 @@ def write_incident_result(case: Case, command: str, *, has_gpu: bool = False) ->
         has_gpu: the machine has one that can be used.
     """
     path = case.folder / RESULT
-    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    result = result_of(case, command, earlier.get("started"))
+    result = result_of(case, command, json_if_whole(path).get("started"))
     if result["verdict"] == "not run" and case.incident.needs == "gpu" and not has_gpu:
         result["verdict"] = "needs a gpu"
     write_json(path, result)

@@ -1,6 +1,5 @@
 """What a run measured, read from its records; what it did not measure is None."""
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_recipe.config import Config
-from megatron_recipe.files import read_jsonl
+from megatron_recipe.files import json_if_whole, read_jsonl
 from megatron_recipe.report.run_files import latest_pass
 from megatron_recipe.spending import SECONDS_PER_HOUR, SPENDING
 
@@ -103,11 +102,8 @@ def _steps_to(target: float | None, sets: list[Records]) -> float | None:
 
 
 def _cost(folder: Path) -> float | None:
-    """Price of the time of all processes; None where a part of it has no price."""
-    path = folder / SPENDING
-    if not path.is_file():
-        return None
-    instances = json.loads(path.read_text(encoding="utf-8"))["instances"]
-    if not all(one["price_per_hour"] for one in instances):
+    """Price of the time of all processes; None where a part of it has no price, or the file is damaged."""
+    instances = json_if_whole(folder / SPENDING).get("instances")
+    if not instances or not all(one["price_per_hour"] for one in instances):
         return None
     return float(sum(one["seconds"] * one["price_per_hour"] for one in instances) / SECONDS_PER_HOUR)

@@ -2,7 +2,6 @@
 
 import fcntl
 import itertools
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_recipe import __version__
-from megatron_recipe.files import write_json
+from megatron_recipe.files import json_if_whole, write_json
 from megatron_recipe.lab.conclusions import conclude
 from megatron_recipe.lab.intervals import Difference, difference, mean_of
 from megatron_recipe.lab.measures import HELD_OUT, Values, measure, units
@@ -32,8 +31,7 @@ def write_result(plan: Plan, command: str) -> dict[str, Any]:
     """
     with _one_writer(plan.folder):
         path = plan.folder / RESULT
-        earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        result = result_of(plan, command, earlier.get("started"))
+        result = result_of(plan, command, json_if_whole(path).get("started"))
         write_json(path, result)
     return result
 
@@ -104,8 +102,7 @@ def version_of(plan: Plan) -> str:
 
 def noted(plan: Plan, field: str) -> list[str]:
     """What the runs' environment.json says, each value once."""
-    found = (run.folder / "environment.json" for run in plan.runs)
-    values = [json.loads(path.read_text(encoding="utf-8"))[field] for path in found if path.is_file()]
+    values = [json_if_whole(run.folder / "environment.json").get(field) for run in plan.runs]
     return list(dict.fromkeys(value for value in values if value))
 
 

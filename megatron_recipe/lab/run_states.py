@@ -1,12 +1,11 @@
 """How far a run has come, read from its folder, so that whoever looks sees the same."""
 
-import json
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from megatron_recipe.files import read_jsonl, write_json
+from megatron_recipe.files import json_if_whole, read_jsonl, write_json
 
 State = Literal["finished", "failed", "stopped", "not run"]
 OUTCOME = "outcome.json"
@@ -33,10 +32,9 @@ def outcome_of(folder: Path) -> Outcome:
     last = said[-1]["event"] if said else None
     if last == "end":
         return Outcome("finished")
-    noted = folder / OUTCOME
-    if noted.is_file():
-        values = json.loads(noted.read_text(encoding="utf-8"))
-        return Outcome(values["state"], values["reason"])
+    noted = json_if_whole(folder / OUTCOME)
+    if "state" in noted:
+        return Outcome(noted["state"], noted.get("reason"))
     if last == "failed":
         return Outcome("failed", said[-1]["error"])
     if last == "stopped":

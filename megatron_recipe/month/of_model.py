@@ -1,17 +1,15 @@
 """Evidence of the model: the proven export, evaluations, the report, the retrospective and the words in it."""
 
-import re
-
+from eval.score_table import verdict
+from megatron_recipe.errors import ConfigError
 from megatron_recipe.month.evidence import Found, Recogniser
 from megatron_recipe.month.folder import Folder, Record
 from megatron_recipe.month.of_training import run_of
+from megatron_recipe.report.markdown import words_between_marks
 
-PLACE = re.compile(r"<!-- your words: (\S+) -->\n(.*?)\n?<!-- end of \1 -->", re.DOTALL)
-"""The author's places in a Markdown document of `megatron-recipe report`."""
 STORIES = ("hardest", "decision", "surprise")
 LEAST_CHARACTERS = 40
 """Of a story: less is a note to oneself."""
-STANDARD_ERRORS = 1.96
 QUIZ = "quiz.md"
 
 
@@ -75,16 +73,14 @@ def benchmark(folder: Folder, name: str) -> Found | None:
     for file in (f"{export_of(folder, 'big')}/eval/harness.json", f"{run}/eval/harness.json"):
         entry: Record | None = (folder.record(file).get("tasks") or {}).get(name)
         if entry:
-            score, error, chance = entry["score"], entry["stderr"], entry["chance"]
-            far = abs(score - chance) > STANDARD_ERRORS * error
             values = {
                 "name": name,
-                "score": score,
-                "error": error,
-                "chance": chance,
+                "score": entry["score"],
+                "error": entry["stderr"],
+                "chance": entry["chance"],
                 "questions": entry["questions"],
                 "of": entry["of"],
-                "verdict": ("above" if score > chance else "below") if far else "not_above",
+                "verdict": verdict(entry),
             }
             return Found("benchmark", file, values)
     return None
@@ -104,19 +100,18 @@ def evaluation_report(folder: Folder, which: str) -> Found | None:
 def retrospective(folder: Folder, which: str) -> Found | None:
     """The retrospective of a run."""
     file = f"{run_of(folder, which)}/retrospective.md"
-    text = folder.text(file)
-    places = PLACE.findall(text)
+    places = _places(folder, file)
     if not places:
         return None
-    written = [name for name, words in places if words.strip()]
-    values = {"places": len(places), "written": len(written), "characters": sum(len(words) for _, words in places)}
+    written = [words for words in places.values() if words]
+    values = {"places": len(places), "written": len(written), "characters": sum(map(len, written))}
     return Found("retrospective", file, values)
 
 
 def story(folder: Folder, which: str) -> Found | None:
     """A story in the user's own words, in the places of the retrospective that an interview asks for."""
     file = f"{run_of(folder, which)}/retrospective.md"
-    told = {name: words.strip() for name, words in PLACE.findall(folder.text(file)) if name in STORIES}
+    told = {name: words for name, words in _places(folder, file).items() if name in STORIES}
     long = {name: len(words) for name, words in told.items() if len(words) >= LEAST_CHARACTERS}
     if not long:
         return None
@@ -125,10 +120,18 @@ def story(folder: Folder, which: str) -> Found | None:
 
 def quiz(folder: Folder, _: str) -> Found | None:
     """The quiz that `megatron-recipe today --quiz` wrote."""
-    places = PLACE.findall(folder.text(QUIZ))
+    places = _places(folder, QUIZ)
     if not places:
         return None
-    return Found("quiz", QUIZ, {"questions": len(places), "answered": sum(bool(words.strip()) for _, words in places)})
+    return Found("quiz", QUIZ, {"questions": len(places), "answered": sum(map(bool, places.values()))})
+
+
+def _places(folder: Folder, file: str) -> dict[str, str]:
+    """The author's words in a document of `megatron-recipe report`; none where a mark is damaged, which it says."""
+    try:
+        return words_between_marks(folder.text(file), file)
+    except ConfigError:
+        return {}
 
 
 TABLE: dict[str, Recogniser] = {

@@ -112,7 +112,11 @@ def read_reference(name_or_file: str) -> Reference:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"--reference {name_or_file}: no valid JSON ({error}); make it again") from error
-    return parse(Reference, values, f"--reference {name_or_file}")
+    try:
+        return parse(Reference, values, f"--reference {name_or_file}")
+    except ConfigError as error:
+        reason = str(error).partition("; ")[0]  # parse speaks of a recipe's settings
+        raise ConfigError(f"{reason}; make it again: `megatron-recipe lab reference RUN RUN --out FILE`") from error
 
 
 def write_reference(reference: Reference, path: Path) -> None:

@@ -37,13 +37,15 @@ def write_report(run_dir: Path, *, lang: str = "en", out: Path | None = None, re
 def write_comparison_report(folder: Path, *, lang: str = "en", out: Path | None = None) -> Path:
     """Write the report of the comparison in `folder` as HTML to `out` (default: report.html there) and return its path.
 
-    Beside it stands the same as Markdown. Raises as `write_report` does.
+    Beside it stands the same as Markdown. Raises as `write_report` does; ConfigError also for Markdown there that is
+    not ours.
     """
     target = _page_target(folder / "report.html", lang, out)
     from megatron_recipe.report.comparison import comparison_document
     from megatron_recipe.report.comparison_file import read_comparison
-    from megatron_recipe.report.document_files import now, write_document
+    from megatron_recipe.report.document_files import now, refuse_foreign_markdown, write_document
 
+    refuse_foreign_markdown(target)
     write_document(comparison_document(read_comparison(folder), lang, target.name, now()), target)
     return target
 

@@ -69,7 +69,7 @@ def _row(name: str, records: list[dict[str, Any]]) -> BenchmarkRow:
         best=max(record[metric] for record in records),
         chance=chance,
         questions=last["questions"],
-        verdict=verdict({"score": score, "stderr": error, "chance": chance}) if error is not None else None,
+        verdict=verdict({**last, "score": score, "stderr": error}) if error is not None else None,
     )
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from megatron_recipe.errors import ConfigError
 from megatron_recipe.files import atomic_file
 from megatron_recipe.report.document import Document, markdown_path
 from megatron_recipe.report.document_page import render_document
@@ -15,6 +16,16 @@ def write_document(document: Document, page: Path) -> None:
     for path, text in texts.items():
         with atomic_file(path) as file:
             file.write(text)
+
+
+def refuse_foreign_markdown(page: Path) -> None:
+    """Raise ConfigError where the Markdown beside `page` is somebody's own: ours says at its end who wrote it."""
+    path = markdown_path(page)
+    if path.is_file() and b"megatron-recipe" not in path.read_bytes().rstrip().rpartition(b"\n")[2]:
+        raise ConfigError(
+            f"--out={page}: the same is written beside it as {path.name}, and a file of this name that is not ours is "
+            "there; choose another name"
+        )
 
 
 def now() -> str:

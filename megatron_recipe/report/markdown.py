@@ -8,7 +8,7 @@ from megatron_recipe.errors import ConfigError
 from megatron_recipe.report.document import Author, Block, Bullets, Cell, Document, Facts, Figure, Paragraph, Table
 from megatron_recipe.report.words import Words
 
-PLACE = re.compile(r"<!-- your words: (\S+) -->\n(.*?)\n?<!-- end of \1 -->", re.DOTALL)
+MARK = re.compile(r"<!--\s*(your words:|end of)\s*([^\s>]+?)\s*-->")
 ACTS = re.compile(r"[\\`*\[\]<|~]|(?<!\w)_|_(?!\w)")
 """Characters that Markdown would not show as they are; an underscore inside a word does nothing."""
 
@@ -16,18 +16,47 @@ ACTS = re.compile(r"[\\`*\[\]<|~]|(?<!\w)_|_(?!\w)")
 def author_words(path: Path) -> dict[str, str]:
     """What the author wrote into the places of the document at `path`, by their names; empty where there is none.
 
-    Raises ConfigError for a file that has no such places: it is not ours to replace.
+    Raises ConfigError for a file that has no such places, since it is not ours to replace, or one whose marks are
+    damaged, so that words would be lost.
     """
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8")  # an editor's line ends become ours
-    places = {name: words.strip() for name, words in PLACE.findall(text)}
+    try:
+        places = words_between_marks(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 at byte {error.start:,}, so that your words cannot be read; save it as UTF-8"
+        ) from error
     if not places:
         raise ConfigError(
             f"{path} has no places for the author's words (<!-- your words: … -->), so that nothing of it could be "
             "kept; move it away, or name another file with --out"
         )
     return {name: words for name, words in places.items() if words}
+
+
+def words_between_marks(text: str, place: str) -> dict[str, str]:
+    """What stands between each pair of marks, by their names. Raises ConfigError for a mark without its other one."""
+    places: dict[str, str] = {}
+    begun: re.Match[str] | None = None
+    for mark in MARK.finditer(text):
+        is_begin, name = mark[1] != "end of", mark[2]
+        if is_begin != (begun is None) or (begun is not None and begun[2] != name):
+            raise _damaged(text, place, begun or mark)
+        if begun is not None:
+            places[name] = text[begun.end() : mark.start()].strip()
+        begun = mark if is_begin else None
+    if begun is not None:
+        raise _damaged(text, place, begun)
+    return places
+
+
+def _damaged(text: str, place: str, mark: re.Match[str]) -> ConfigError:
+    line, name = text.count("\n", 0, mark.start()) + 1, mark[2]
+    return ConfigError(
+        f"{place}, line {line}: {mark[0]} has lost the mark that belongs to it, and your words there would be lost; a "
+        f"place is <!-- your words: {name} -->, your words, <!-- end of {name} -->"
+    )
 
 
 def render_markdown(document: Document) -> str:

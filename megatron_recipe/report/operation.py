@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from megatron_recipe.report.bill import bill_of
 from megatron_recipe.report.curve import Curve
 from megatron_recipe.report.figures import BROAD, NARROW, Drawing, Marks, draw
 from megatron_recipe.report.formats import fact
@@ -225,10 +226,10 @@ def cost_of(run: Run) -> Cost:
     """What the run took, as far as its records say."""
     budget = run.config.get("budget") or {}
     last = run.train[-1] if run.train else {}
-    tokens, currency = last.get("tokens"), str(budget.get("currency") or "cny")
-    priced = [(one.get("seconds") or 0.0, one.get("price_per_hour") or 0.0) for one in run.spending]
-    used = sum(seconds for seconds, _ in priced)
-    spent = sum(seconds * price for seconds, price in priced) / SECONDS_PER_HOUR or last.get("cost_so_far")
+    bill = bill_of(run, None)
+    tokens, used = last.get("tokens"), bill.seconds or 0.0
+    currency = bill.currency or str(budget.get("currency") or "cny")
+    spent = bill.amount if run.spending else last.get("cost_so_far")
     amount, unit = budget.get("amount") or None, str(budget.get("unit") or currency)
     share = None
     if amount:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from eval.score_table import verdict
 from megatron_recipe.errors import DataError
 from megatron_recipe.report.benchmarks import last_scores
 from megatron_recipe.report.document import Block, Cell, Facts, Table
@@ -17,7 +18,6 @@ from megatron_recipe.report.words import Words
 
 SCORES = "eval/harness.json"
 OF_TRAINING = ("chance", "questions", "step")
-STANDARD_ERRORS = 1.96
 """On both sides of a score: a 95 % interval."""
 
 
@@ -89,12 +89,8 @@ def scores_table(run: Run, words: Words) -> list[Block]:
     rows = []
     for name, entry in (in_training | read_scores(run)).items():
         score, error, chance = entry.get("score"), entry.get("stderr"), entry.get("chance")
-        verdict = None
-        if is_number(score) and is_number(error) and is_number(chance):
-            far = abs(score - chance) > STANDARD_ERRORS * error
-            key = "verdict.not_above" if not far else "verdict.above" if score > chance else "verdict.below"
-            verdict = words(key)
-        spread = "" if error is None else f"± {percent(error)}"
+        judged = all(is_number(value) for value in (score, error, chance, entry.get("questions")))
+        spread = f"± {percent(error)}" if is_number(error) else ""
         rows.append(
             (
                 Cell(
@@ -103,7 +99,7 @@ def scores_table(run: Run, words: Words) -> list[Block]:
                 Cell(None if score is None else percent(score), note=spread),
                 Cell(None if chance is None else percent(chance)),
                 _count(entry.get("questions")),
-                Cell(verdict),
+                Cell(words(f"verdict.{verdict(entry)}") if judged else None),
             )
         )
     if not rows:

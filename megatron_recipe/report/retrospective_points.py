@@ -34,10 +34,9 @@ def lessons(run: Run, summary: Summary, idle_seconds: float | None, problems: li
     blocked = [event["blocked_seconds"] for event in run.events if is_number(event.get("blocked_seconds"))]
     if blocked:
         said.append(words("lesson.blocked", saves=integer(len(blocked)), time=words.duration(sum(blocked))))
-    waiting, steps = series(run.train, "data_wait_seconds").finite, series(run.train, "step_seconds").finite
-    if len(waiting) and len(steps):
-        share = float(np.median(waiting)) / float(np.median(steps))
-        said.append(words("lesson.data_wait", share=percent(share)))
+    waiting = series(run.train, "data_wait_share").finite
+    if len(waiting):
+        said.append(words("lesson.data_wait", share=percent(float(np.median(waiting)))))
     if summary.mfu_full is not None:
         said.append(words("lesson.mfu", mfu=percent(summary.mfu_full)))
     unsolved = sum(problem.is_solved is False for problem in problems)

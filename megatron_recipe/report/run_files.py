@@ -15,6 +15,7 @@ from megatron_recipe.files import read_jsonl
 Record = dict[str, Any]
 
 NAMED_SET, BENCHMARK = "validation/", "eval/"
+WRITTEN_ONCE = ("spending.json", "environment.json")
 
 
 @dataclass(frozen=True)
@@ -166,11 +167,18 @@ def _read_json(path: Path, *required: str) -> Record | None:
     try:
         value = json.loads(path.read_bytes())
     except ValueError as error:
-        raise DataError(f"{path} is no valid JSON ({error}); delete it and make it again") from error
+        raise DataError(f"{path} is no valid JSON ({error}); {_remedy(path)}") from error
     missing = [key for key in required if not isinstance(value, dict) or key not in value]
     if missing or not isinstance(value, dict):
-        raise DataError(f"{path} lacks {', '.join(missing) or 'its fields'}; delete it and make it again")
+        raise DataError(f"{path} lacks {', '.join(missing) or 'its fields'}; {_remedy(path)}")
     return value
+
+
+def _remedy(path: Path) -> str:
+    """What training wrote as it went cannot be made again."""
+    if path.name in WRITTEN_ONCE:
+        return "restore it from a copy of the run, or move it away: what it held is then not measured"
+    return "delete it and make it again"
 
 
 def _read_markers(checkpoints: Path) -> dict[str, Record]:

@@ -110,7 +110,8 @@ def _perplexity(run: Run, words: Words, name: str, found: Record, step: float | 
     value = math.exp(min(loss, 700.0))
     if step is None:
         by = run.perplexity or {}
-        dataset, model = (str(by.get(name) or words("not_measured")) for name in ("dataset", "model"))
+        dataset = str(found.get("path") or by.get("dataset") or words("not_measured"))
+        model = str(by.get("model") or words("not_measured"))
         facts = {"dataset": dataset, "model": model, "tokens": integer(found.get("tokens"))}
         evidence = words("goal.perplexity.whole", value=perplexity(value), **facts)
     else:

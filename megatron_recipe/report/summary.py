@@ -32,6 +32,11 @@ class HeldOut:
     tokens: int | None = None
 
     @property
+    def is_finite(self) -> bool:
+        """Whether the model gives numbers at all."""
+        return math.isfinite(self.loss)
+
+    @property
     def gap(self) -> float | None:
         """Nats per token below the unigram baseline; negative where the model is worse."""
         return None if self.unigram is None else self.unigram - self.loss

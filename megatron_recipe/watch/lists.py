@@ -1,5 +1,7 @@
 """The dashboard's lists: held-out losses, checkpoints, events; each line labelled at its left."""
 
+import math
+
 from rich.cells import set_cell_size
 from rich.text import Text
 
@@ -48,9 +50,7 @@ def held_out_rows(view: RunView, words: Words, label_width: int, most: int) -> l
     """The latest loss of each validation set, and the best of the mix; on `most` lines."""
     texts = []
     for kind, record in sorted(view.validations.items()):
-        loss = number(record.get("loss"))
-        if loss is None:
-            continue
+        loss = number(record.get("loss"), math.nan)
         name = kind.partition("/")[2] or words("the_mix")
         text = Text().append(f"{visible(name)} ", style="dim").append(f"{loss:.4f}", style="bold")
         if kind == "validation":

@@ -77,10 +77,10 @@ def _trouble(record: dict[str, Any], words: Words) -> Cells:
 
 def _money(view: RunView, words: Words) -> Cells:
     budget = view.section("budget")
-    currency, unit = str(budget.get("currency") or "cny"), str(budget.get("unit") or "cny")
+    currency, unit = view.currency, str(budget.get("unit") or "cny")
     cells = []
-    cost = view.spent(currency if currency in SYMBOLS else "cny")
-    if cost:
+    cost = view.spent(currency) if currency else None
+    if cost and currency:
         cells.append((words("cost"), amount(cost, currency)))
     whole, spent = number(budget.get("amount"), 0.0), view.spent(unit)
     if whole and spent is not None:

@@ -73,7 +73,8 @@ class RunView:
         """The latest record of each kind (`validation`, `validation/NAME`)."""
         self.benchmarks: dict[str, Record] = {}
         """The latest record of each benchmark by its name."""
-        self.best_validation: Record = {}
+        self._finite: list[Record] = []
+        """Validations of the mix with a loss that is a number."""
         self._step_seconds: deque[float] = deque(maxlen=20)
 
     def refresh(self) -> None:
@@ -104,6 +105,8 @@ class RunView:
         if not isinstance(step, int | float):
             return
         if kind == "train":
+            if step <= (number(self.train.get("step")) or -1):  # taken back: what was measured behind it is void
+                self._forget_from(step)
             self.train = record
             for name, curve in self.curves.items():
                 curve.add(step, number(record.get(name), math.nan))
@@ -115,9 +118,19 @@ class RunView:
             self.benchmarks[kind.removeprefix("eval/")] = record
         elif kind.startswith("validation"):
             self.validations[kind] = record
-            best = number(self.best_validation.get("loss"), math.inf)
-            if kind == "validation" and number(record.get("loss"), math.inf) < best:
-                self.best_validation = record
+            if kind == "validation" and math.isfinite(number(record.get("loss"), math.nan)):
+                self._finite.append(record)
+
+    def _forget_from(self, step: float) -> None:
+        """A rollback: forget validations of steps that are done again."""
+        self._finite = [one for one in self._finite if one["step"] < step]
+        self.validations = {kind: one for kind, one in self.validations.items() if one["step"] < step}
+        self.benchmarks = {name: one for name, one in self.benchmarks.items() if one["step"] < step}
+
+    @property
+    def best_validation(self) -> Record:
+        """The lowest held-out loss of the mix; empty where there is none."""
+        return min(self._finite, key=lambda one: float(one["loss"]), default={})
 
     def _settings(self, name: str) -> Record:
         """A YAML or JSON file, read again only when it was written again; what cannot be read is what it was before."""
@@ -197,12 +210,28 @@ class RunView:
         """What the run has used so far in `unit` (cny, usd, hours, seconds or tokens); None where it is not known."""
         if unit == "tokens":
             return number(self.train.get("tokens"))
-        times = [(number(one.get("seconds"), 0.0), number(one.get("price_per_hour"), 0.0)) for one in self.spending]
-        seconds = sum(time for time, _ in times) if times else number(self.train.get("seconds"))
         if unit in ("cny", "usd"):
-            cost = sum(time * price for time, price in times) / SECONDS_PER_HOUR
-            return cost or number(self.train.get("cost_so_far"))
+            return self._paid(unit) if self.spending else number(self.train.get("cost_so_far"))
+        times = [number(one.get("seconds"), 0.0) for one in self.spending]
+        seconds = sum(times) if times else number(self.train.get("seconds"))
         return seconds if seconds is None or unit == "seconds" else seconds / SECONDS_PER_HOUR
+
+    @property
+    def currency(self) -> str | None:
+        """Of the prices that the run noted, where all have one; else that of its budget."""
+        noted = {one.get("currency") for one in self.spending if number(one.get("price_per_hour"))}
+        chosen = noted.pop() if len(noted) == 1 else self.section("budget").get("currency")
+        return chosen if chosen in ("cny", "usd") else None
+
+    def _paid(self, currency: str) -> float | None:
+        """What all processes cost; None where one has no price, or one in another currency."""
+        cost = 0.0
+        for one in self.spending:
+            price = number(one.get("price_per_hour"))
+            if not price or one.get("currency", currency) != currency:
+                return None
+            cost += number(one.get("seconds"), 0.0) * price
+        return cost / SECONDS_PER_HOUR
 
     def progress(self) -> float | None:
         """Share of the run that is done, between 0 and 1: of its budget where it has one, else of its steps."""

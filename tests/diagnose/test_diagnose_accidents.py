@@ -95,3 +95,12 @@ def test_the_newest_checkpoint_is_missed_and_a_rollback_is_not(tmp_path: Path) -
     with (folder / "events.jsonl").open("a") as file:
         file.write('{"event": "rollback", "from_step": 2000, "to_step": 1500}\n{"event": "end", "step": 2000}\n')
     assert "checkpoint_lost" not in ill(results(folder))
+
+
+def test_no_checkpoint_at_all_is_wrong_and_a_copy_without_them_is_not_judged(tmp_path: Path) -> None:
+    folder = write(healthy(), tmp_path)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    assert ill(results(folder)) == ["checkpoint_lost"]
+    (folder / "checkpoints").rmdir()
+    state = {one.criterion.name: one.finding.state for one in results(folder)}
+    assert state["checkpoint_lost"] == "not measured"

@@ -1,11 +1,13 @@
 """The commands of `megatron-recipe eval`."""
 
 import json
+import shutil
 
 from typer.testing import CliRunner
 
 from eval.cli import app
-from megatron_recipe.errors import CheckpointError, ConfigError, DataError
+from eval.validation_sets import parse_sets
+from megatron_recipe.errors import CheckpointError, ConfigError, DataError, MachineError
 
 runner = CliRunner()
 
@@ -50,3 +52,40 @@ def test_mistakes_are_user_errors(model_dir, dataset, tmp_path):
     for arguments, error in cases:
         result = invoke(*arguments)
         assert isinstance(result.exception, error), (arguments, result.output)
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_computed(model_dir, dataset, tmp_path):
+    for place in (tmp_path, tmp_path / "file" / "out.json"):
+        (tmp_path / "file").write_text("")
+        for words in (("perplexity", model_dir, "--dataset", dataset), ("run", model_dir, "--task", "piqa")):
+            result = invoke(*words, "--out", place, "--dry-run")
+            assert isinstance(result.exception, MachineError) and "name a file in a place" in str(result.exception)
+
+
+def test_damaged_exports_and_texts_are_one_message(model_dir, dataset, tmp_path):
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        folder = shutil.copytree(model_dir, tmp_path / f"without_{name}")
+        (folder / name).write_bytes((folder / name).read_bytes()[:100])
+        result = invoke("perplexity", folder, "--dataset", dataset)
+        assert isinstance(result.exception, CheckpointError) and "transformers cannot load it" in str(result.exception)
+    for text, reason in (
+        ('{"text": null}', "text is NoneType"),
+        ('{"text": 5}', "text is int"),
+        ('{"text": ""}', "no text"),
+    ):
+        (tmp_path / "a.jsonl").write_text(text)
+        result = invoke("perplexity", model_dir, "--dataset", tmp_path / "a.jsonl")
+        assert isinstance(result.exception, DataError) and reason in str(result.exception)
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(model_dir, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "First\u2028second \u0085 third"}\n', encoding="utf-8")
+    result = invoke("perplexity", model_dir, "--dataset", tmp_path / "a.jsonl", "--out", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out.json").read_text())["splits"]["a"]["documents"] == 1
+
+
+def test_the_dataset_beside_another_text_is_the_one_that_reports_read(model_dir, dataset, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "First"}\n')
+    sets = parse_sets([str(dataset), str(tmp_path / "a.jsonl")])
+    assert list(sets) == ["validation", "a"]

@@ -1,6 +1,7 @@
 """lm-eval on local questions: scores against a computation by hand, subjects, the light part, resuming."""
 
 import json
+import shutil
 from typing import ClassVar
 
 import pytest
@@ -139,3 +140,29 @@ def test_mistakes_are_named_before_anything_runs(model_dir, data_dir, tmp_path, 
     with pytest.raises(ConfigError, match="--limit does not go with mmlu_light"):
         run_benchmarks(model, [benchmarks()["mmlu_light"]], Settings(data_dir, limit=3), tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
+
+
+def test_scores_of_other_weights_are_moved_aside(model_dir, data_dir, tmp_path):
+    out, other = tmp_path / "out.json", shutil.copytree(model_dir, tmp_path / "other")
+    arc, part = [benchmarks()["arc_easy"]], Settings(data_dir, limit=2)
+    run_benchmarks(Evaluated(model_dir, model_dir), arc, part, out)
+    before = out.read_text()
+    (other / "model.safetensors").touch()
+    result = run_benchmarks(Evaluated(other, other), arc, part, out)
+    (aside,) = tmp_path.glob("out-*.json")
+    assert result["model"] == str(other) and aside.read_text() == before
+    out.write_text('{"tasks": {"arc_')
+    with pytest.raises(DataError, match=r"out.json: holds no scores of `eval run`.*move it away"):
+        run_benchmarks(Evaluated(other, other), arc, part, out)
+    assert out.read_text() == '{"tasks": {"arc_'
+
+
+def test_one_question_has_no_spread_and_odd_questions_are_named(model_dir, data_dir, tmp_path):
+    model, arc = Evaluated(model_dir, model_dir), [benchmarks()["arc_easy"]]
+    one = run_benchmarks(model, arc, Settings(data_dir, limit=1), tmp_path / "one.json")
+    assert one["tasks"]["arc_easy"]["stderr"] is None
+    file = tmp_path / "evalsets/arc_easy/test.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"a": 1}\n')
+    with pytest.raises(DataError, match=r"arc_easy: the questions in .* are not as lm-eval asks them.*eval download"):
+        run_benchmarks(model, arc, Settings(tmp_path / "evalsets"), tmp_path / "odd.json")

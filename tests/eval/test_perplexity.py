@@ -96,5 +96,5 @@ def test_what_is_missing_is_named(model_dir, dataset, tmp_path):
         evaluate_perplexity(model_dir, tmp_path, batch_size=8)
     copy = shutil.copytree(dataset, tmp_path / "copy")
     (copy / "validation.jsonl").write_text("")
-    with pytest.raises(DataError, match="no document"):
+    with pytest.raises(DataError, match="holds no text"):
         evaluate_perplexity(model_dir, copy, batch_size=8)

@@ -116,12 +116,15 @@ def test_the_table_says_whether_a_score_is_chance():
         "score": 0.30,
         "stderr": 0.02,
         "chance": 0.25,
-        "questions": 10,
-        "of": 20,
+        "questions": 1000,
+        "of": 2000,
         "shots": 0,
         "split": "validation",
     }
     assert verdict(entry) == "above" and verdict({**entry, "stderr": 0.03}) == "not_above"
+    assert verdict({**entry, "score": 0.0, "stderr": 0.0, "questions": 6}) == "not_above"  # 18 % of guessers
+    one = {**entry, "stderr": None, "questions": 1}
+    assert "30.00 ± –" in table_lines({"tasks": {"arc_easy": one}}, ["arc_easy"], "en")[1]
     assert verdict({**entry, "score": 0.2}) == "below"
     for lang, words in WORDS.items():
         lines = table_lines({"tasks": {"arc_easy": entry}}, ["arc_easy"], lang)

@@ -195,13 +195,16 @@ def test_damaged_and_unlisted_checkpoints(project: Project) -> None:
 
 def test_a_run_that_was_away(project: Project) -> None:
     lines = [
-        {"began": "2026-11-24T06:00:00+0000", "seconds": 600, "price_per_hour": 6.0},
-        {"began": "2026-11-24T07:00:00+0000", "seconds": 1200, "price_per_hour": 3.0},
+        {"began": "2026-11-24T06:00:00+0000", "seconds": 600, "price_per_hour": 6.0, "currency": "usd"},
+        {"began": "2026-11-24T07:00:00+0000", "seconds": 1200, "price_per_hour": 3.0, "currency": "usd"},
     ]
     (project.run / "spending.json").write_text(json.dumps({"instances": lines}))
     operation = operation_section(read_run(project.run))
     assert (operation.up_seconds, operation.wall_seconds, operation.instances) == (1800, 4800, 2)
-    assert operation.cost.spent == pytest.approx(2.0)
+    assert (operation.cost.spent, operation.cost.currency) == (pytest.approx(2.0), "usd")
+    lines[1]["price_per_hour"] = 0.0  # continued without --price: what it cost is not known
+    (project.run / "spending.json").write_text(json.dumps({"instances": lines}))
+    assert operation_section(read_run(project.run)).cost.spent is None
 
 
 def test_many_checkpoints_leave_the_oldest_deleted_ones_out(project: Project) -> None:

@@ -8,7 +8,7 @@ import pytest
 from eventful_run import BATCH_TOKENS, PRICE_PER_HOUR, STEP_SECONDS, STEPS, write_eventful_run
 from html_page import Page, text_of
 from made_comparison import comparison, write_comparison
-from made_run import PERPLEXITY, Project, write
+from made_run import PERPLEXITY, Project, train_records, write, write_lines
 
 from megatron_recipe.errors import ConfigError, DataError
 from megatron_recipe.report import report_command, write_retrospective
@@ -210,3 +210,41 @@ def test_the_command_refuses_what_does_not_go_together(project: Project) -> None
     for dry_run in (True, False):
         with pytest.raises(DataError, match=r"neither a run .* nor a comparison"):
             report_command(project.root / "datasets", "en", None, dry_run)
+
+
+@pytest.mark.parametrize(
+    ("mark", "instead"),
+    [
+        ("<!-- end of otherwise -->", "<!-- end of -->"),
+        ("<!-- end of otherwise -->", ""),
+        ("<!-- your words: otherwise -->", ""),
+        ("<!-- your words: otherwise -->", "<!-- your words: other -->"),
+    ],
+)
+def test_words_behind_a_damaged_mark_are_not_lost(project: Project, mark: str, instead: str) -> None:
+    write_retrospective(project.run)
+    file = project.run / "retrospective.md"
+    text = file.read_text(encoding="utf-8").replace(mark, f"{instead} my words")
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"retrospective\.md, line \d+: <!-- .* has lost the mark that belongs to it"):
+        write_retrospective(project.run)
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_marks_may_be_written_with_other_spaces(project: Project) -> None:
+    write_retrospective(project.run)
+    file = project.run / "retrospective.md"
+    text = file.read_text(encoding="utf-8")
+    text = text.replace("<!-- your words: otherwise -->\n", "<!--your words: otherwise-->  all on one line ")
+    file.write_text(text, encoding="utf-8")
+    write_retrospective(project.run)
+    assert author_words(file) == {"otherwise": "all on one line"}
+    file.write_bytes("我的话".encode("gb18030"))
+    with pytest.raises(ConfigError, match=r"not UTF-8 at byte 0.*save it as UTF-8"):
+        write_retrospective(project.run)
+
+
+def test_waiting_for_data_is_the_share_of_a_step_that_was_recorded(project: Project) -> None:
+    records = [{**record, "data_wait_share": 0.004, "data_wait_seconds": 9.0} for record in train_records()]
+    write_lines(project.run / "metrics.jsonl", records)
+    assert "0.4%" in text_of(Page(write_retrospective(project.run)).section("otherwise"))

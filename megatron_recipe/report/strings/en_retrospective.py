@@ -111,7 +111,7 @@ RETROSPECTIVE = {
     "lesson.tokens": "It saw {ratio} tokens per parameter; about {optimal} make the best use of the computation "
     "(Hoffmann et al., 2022).",
     "lesson.idle": "From the first start to the last end, {idle} passed without training.",
-    "lesson.redone": "{records} records were logged again after a resume or a rollback, beside the {all} that count.",
+    "lesson.redone": "{records} records were logged again after a rollback, beside the {all} that count.",
     "lesson.blocked": "{saves} saves of checkpoints held training up for {time} together.",
     "lesson.data_wait": "Waiting for data took {share} of a step (medians).",
     "lesson.mfu": "MFU was {mfu} (full, median).",

@@ -106,7 +106,7 @@ RETROSPECTIVE = {
     "otherwise.none": "运行没有记录，说不出什么。",
     "lesson.tokens": "每个参数见过 {ratio} 个 token；约 {optimal} 个最能发挥算力（Hoffmann 等，2022）。",
     "lesson.idle": "从首次开始到最后结束，有 {idle}没有在训练。",
-    "lesson.redone": "续训或回滚之后有 {records} 条记录被重新写下，有效的共 {all} 条。",
+    "lesson.redone": "回滚之后有 {records} 条记录被重新写下，有效的共 {all} 条。",
     "lesson.blocked": "{saves} 次保存检查点合计让训练等待 {time}。",
     "lesson.data_wait": "等待数据占一步时间的 {share}（中位数）。",
     "lesson.mfu": "MFU 为 {mfu}（full，中位数）。",
