@@ -30,7 +30,7 @@ from checkpoints_tools.import_recipe import recipe_text
 from checkpoints_tools.safetensors_files import SafetensorsFolder
 from checkpoints_tools.weight_map import ModelShape, hf_shapes, megatron_weight_of, rows
 from checkpoints_tools.weights_checkpoint import write_weights_checkpoint
-from megatron_recipe.console import progress, say
+from megatron_recipe.console import progress, say, warn
 from megatron_recipe.errors import CheckpointError, ConfigError
 from megatron_recipe.files import atomic_folder, sha256_file
 from megatron_recipe.flops import padded_vocab_size
@@ -173,6 +173,11 @@ def import_hf(plan: ImportPlan, out: Path, *, compare: bool = True) -> Verdict |
         ConfigError: `out` is something else.
     """
     refuse_other_folder(out)
+    if plan.tokenizer is None:
+        warn(
+            f"{plan.source} has no tokenizer ({' or '.join(TOKENIZERS)}), so that nobody can check that a text's "
+            "tokens are the model's; download the model whole"
+        )
     if compare and plan.is_rounded:
         say("the weights are rounded to another type, so that their logits are others: not compared")
     model = plan.hf.model.model_copy(update={"vocab_size": plan.hf.vocab_size})
@@ -191,7 +196,9 @@ def import_hf(plan: ImportPlan, out: Path, *, compare: bool = True) -> Verdict |
             if (plan.source / name).is_file():
                 (folder / "tokenizer").mkdir(exist_ok=True)
                 shutil.copyfile(plan.source / name, folder / "tokenizer" / name)
-        (folder / RECIPE).write_text(recipe_text(model, plan.source.absolute().name, out), encoding="utf-8")
+        (folder / RECIPE).write_text(
+            recipe_text(model, plan.source.absolute().name, out, plan.tokenizer), encoding="utf-8"
+        )
         write_weights_checkpoint(folder / CHECKPOINT, megatron_weights(plan), facts)
         return compare_or_raise(plan, folder / CHECKPOINT) if compare and not plan.is_rounded else None
 

@@ -15,7 +15,7 @@ RECIPE = """\
 #
 # The model section is what the weights are; changing it is refused. The rest is a beginning: see docs/config.md.
 # The dataset has to be made with the model's tokenizer:
-#   megatron-recipe data prepare TEXTS --out datasets/main --tokenizer {out}/tokenizer/tokenizer.json
+#   megatron-recipe data prepare TEXTS --out datasets/main --tokenizer {tokenizer}
 extends: base
 model:
 {model}
@@ -36,16 +36,17 @@ train:
 """
 
 
-def recipe_text(model: ModelConfig, name: str, out: Path) -> str:
+def recipe_text(model: ModelConfig, name: str, out: Path, tokenizer: Path | None) -> str:
     """YAML that `megatron-recipe train` reads.
 
-    name: of the model. out: the folder of the weights, as `train.init_from` has it.
+    name: of the model. out: the folder of the weights, as `train.init_from` has it. tokenizer: None is not there.
     """
     length = min(model.sequence_length_tokens, LONGEST_SAMPLE_TOKENS)
     values = {**model.model_dump(mode="json"), "sequence_length_tokens": length}
     return RECIPE.format(
         name=name,
         out=out,
+        tokenizer=out / "tokenizer" / tokenizer.name if tokenizer else "FILE (it was not with the weights)",
         model=textwrap.indent(yaml.safe_dump(values, sort_keys=False), "  ").rstrip(),
         batch=max(1, TOKENS_IN_A_STEP // length),
         init_from=json.dumps(str(out), ensure_ascii=False),

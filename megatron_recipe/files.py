@@ -196,7 +196,8 @@ def held_alone(lock_file: Path, busy: str) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             raise DataError(busy.replace("{holder}", lock.read().strip() or "unknown")) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with full_disk_is_an_error(lock_file):
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
         yield

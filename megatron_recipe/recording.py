@@ -10,6 +10,7 @@ from megatron_recipe.checkpoint import marker_facts
 from megatron_recipe.checkpoint_policy import prune
 from megatron_recipe.checkpoint_writer import Saved
 from megatron_recipe.errors import MachineError
+from megatron_recipe.files import read_jsonl
 from megatron_recipe.histograms import write_histograms
 from megatron_recipe.likelihoods import EvaluationError
 from megatron_recipe.overlap import parameters_in_place
@@ -125,6 +126,13 @@ def evaluate(run: Run, should_stop: Callable[[], bool]) -> None:
             run.log.metric(f"eval/{name}", {**metrics.position(run.state), **record})
     scores = ", ".join(metrics.score_words(name, record) for name, record in found.items())
     run.say(f"step {step}: {scores} ({run.evaluation_seconds:.1f} s)")
+
+
+def has_validation(run: Run) -> bool:
+    """Whether the record of the held-out loss at this step is there, from an earlier process."""
+    path = run.folder / "metrics.jsonl"
+    records = read_jsonl(path) if run.ranks.is_first and path.is_file() else []
+    return any(record["kind"] == "validation" and record["step"] == run.state.step for record in records)
 
 
 def improves(loss: float | None, best: float | None) -> bool:

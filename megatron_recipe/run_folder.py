@@ -62,6 +62,9 @@ def check_same_run(config: Config, run_dir: Path, samples: int, position: int, c
         if name not in free and name.startswith(FIXED) and value != was.get(name)
     ]
     changed += changed_order(before, config, position, checksums)
+    if is_clocked(before.budget) and not is_clocked(config.budget):
+        began = f"{before.budget.amount:g} {before.budget.unit}"
+        changed.append(f"its length is a budget of {began} in {path}, and none is given now (--budget, --price)")
     if changed:
         raise ConfigError(
             f"{run_dir} holds a run that began with other settings: {'; '.join(changed)}; "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_recipe.config import SampleRange
-from megatron_recipe.errors import CheckpointError, ConfigError
+from megatron_recipe.errors import CheckpointError, ConfigError, in_short
 from megatron_recipe.files import write_json
 
 SKIPS = "skips.json"
@@ -27,8 +27,8 @@ class Skips:
                 self.ranges  # noqa: B018 - an entry without its range is found here, not in the middle of a run
             except (ValueError, KeyError, TypeError) as error:
                 raise CheckpointError(
-                    f"{self.path}: damaged ({error}); it says which samples the run left out: write it anew as "
-                    '{"skips": []} to leave out none, or with the ranges of the rollback events in events.jsonl'
+                    f"{self.path}: damaged ({in_short(error)}); it says which samples the run left out: write it anew "
+                    'as {"skips": []} to leave out none, or with the ranges of the rollback events in events.jsonl'
                 ) from error
 
     @property

@@ -11,7 +11,7 @@ from megatron_recipe import console
 from megatron_recipe.checkpoint_integrity import MARKER, damage
 from megatron_recipe.errors import CheckpointError, DataError, MachineError
 from megatron_recipe.files import held_alone
-from megatron_recipe.sync_stage import CHECKPOINTS, STAGE, marked_checkpoints, step_in, sync_lock
+from megatron_recipe.sync_stage import CHECKPOINTS, EVENTS, STAGE, newest_whole, require_same_run, step_in, sync_lock
 from megatron_recipe.sync_store import Store
 
 RUN_LOCK = ".lock"
@@ -23,7 +23,7 @@ def pull(folder: Path, store: Store) -> str | None:
     A run that is at the store's step, or past it, stays as it is.
 
     Raises:
-        DataError: the store has no such folder, or the folder is in use.
+        DataError: the store has no such folder, or another run of its name, or the folder is in use.
         CheckpointError: the store has checkpoints, and none of them is whole.
         MachineError: the copy failed.
     """
@@ -31,10 +31,13 @@ def pull(folder: Path, store: Store) -> str | None:
     listed = store.files(name)
     if not listed:
         raise DataError(f"{store.name} has nothing under {name}; look there, or name the folder as it is called there")
-    here = marked_checkpoints(folder)
+    require_same_run(folder, store.read(f"{name}/{EVENTS}"), store.name)
+    here, problems = newest_whole(folder)
     steps = _complete_steps(listed)
-    if here and steps and (step_in(here[-1].name) or 0) >= (step_in(steps[-1]) or 0):
-        console.say(f"sync: {folder} is at {here[-1].name}, and {store.name} at {steps[-1]}: nothing to bring")
+    for problem in problems:
+        console.warn(f"{folder}: {problem}")
+    if here and steps and (step_in(here.name) or 0) >= (step_in(steps[-1]) or 0):
+        console.say(f"sync: {folder} is at {here.name}, and {store.name} at {steps[-1]}: nothing to bring")
         return None
     busy = f"{folder}: process {{holder}} is training in this folder; stop it first"
     with sync_lock(folder), held_alone(folder / RUN_LOCK, busy):

@@ -10,7 +10,18 @@ from pathlib import Path
 from megatron_recipe import console
 from megatron_recipe.checkpoint_integrity import MARKER
 from megatron_recipe.errors import CheckpointError, DataError, MachineError
-from megatron_recipe.sync_stage import CHECKPOINTS, LAST, STAGE, newest_whole, stage, step_in, sync_lock
+from megatron_recipe.sync_stage import (
+    CHECKPOINTS,
+    EVENTS,
+    LAST,
+    STAGE,
+    newest_whole,
+    require_same_run,
+    saved_steps,
+    stage,
+    step_in,
+    sync_lock,
+)
 from megatron_recipe.sync_store import Store
 
 
@@ -29,7 +40,8 @@ def push(folder: Path, store: Store, keep: int = 2) -> Pushed:
         keep: checkpoints that stay in the store; older ones are deleted there.
 
     Raises:
-        DataError: there is no such folder, or it is being copied.
+        DataError: there is no such folder, it is being copied, or the store has another run of its name, or more of
+            this one than the folder.
         CheckpointError: it has checkpoints, and none is whole.
         MachineError: the copy failed, or did not verify after a second attempt.
     """
@@ -41,6 +53,9 @@ def push(folder: Path, store: Store, keep: int = 2) -> Pushed:
             console.warn(f"not copied: {problem}")
         if checkpoint is None and problems:
             raise CheckpointError(f"{folder}: none of its {len(problems)} checkpoints is whole: {problems[0]}")
+        require_same_run(folder, store.read(f"{folder.name}/{EVENTS}"), store.name)
+        if checkpoint:
+            _give_up_other_branches(folder, store, step_in(checkpoint.name) or 0)
         root = stage(folder, checkpoint)
         try:
             return _push_staged(root, folder.name, store, checkpoint.name if checkpoint else None, keep)
@@ -66,6 +81,35 @@ def _push_staged(root: Path, name: str, store: Store, checkpoint: str | None, ke
     return Pushed(checkpoint, size)
 
 
+def _give_up_other_branches(folder: Path, store: Store, step: int) -> None:
+    """Delete checkpoints of the store beyond `step` that this run saved before it went back.
+
+    Left there, they would be taken for its newest. Raises DataError for one of which the run knows nothing: then it is
+    the folder that is behind.
+    """
+    place, known = f"{folder.name}/{CHECKPOINTS}", saved_steps(folder)
+    beyond = sorted(found for name in _steps(store.files(place)) if (found := step_in(name) or 0) > step)
+    if unknown := [one for one in beyond if one not in known]:
+        raise DataError(
+            f"{store.name} has {folder.name} at step {unknown[-1]}, where {folder}, now at step {step}, never was: "
+            "bring it back first (sync --from), or copy to another place"
+        )
+    for one in beyond:
+        _delete(store, place, f"step_{one:08d}")
+
+
+def _steps(listed: list[str]) -> set[str]:
+    """Names of checkpoints among files below `checkpoints`."""
+    return {name.partition("/")[0] for name in listed if step_in(name.partition("/")[0]) is not None}
+
+
+def _delete(store: Store, checkpoints: str, name: str) -> None:
+    """The marker first: a half deleted checkpoint must not look whole."""
+    if store.read(f"{checkpoints}/{name}/{MARKER}") is not None:
+        store.remove(f"{checkpoints}/{name}/{MARKER}")
+    store.remove(f"{checkpoints}/{name}")
+
+
 def _withdraw_other(store: Store, marker: Path, path: str) -> None:
     """Take away the marker of another state of the same folder, before that state is written over."""
     there = store.read(path)
@@ -89,10 +133,6 @@ def _put_verified(store: Store, root: Path, name: str) -> None:
 
 
 def _delete_older(store: Store, checkpoints: str, keep: int) -> None:
-    """The marker first: a half deleted checkpoint must not look whole."""
-    listed = store.files(checkpoints)
-    steps = sorted({name.partition("/")[0] for name in listed if step_in(name.partition("/")[0]) is not None})
+    steps = sorted(_steps(store.files(checkpoints)))
     for step in steps[: max(len(steps) - max(keep, 1), 0)]:
-        if f"{step}/{MARKER}" in listed:
-            store.remove(f"{checkpoints}/{step}/{MARKER}")
-        store.remove(f"{checkpoints}/{step}")
+        _delete(store, checkpoints, step)

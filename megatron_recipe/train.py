@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from megatron_recipe import console, cpu_backend, data, metrics, parallel, recording, rollback
-from megatron_recipe.agreement import agree
+from megatron_recipe.agreement import agree, first_ranks
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import vocabulary
 from megatron_recipe.environment import set_for_training
@@ -251,7 +251,8 @@ def finish(run: Run, stop: StopRequest) -> None:
     recording.wait_for_save(run)
     (asked,) = agree(float(bool(stop)))  # a signal, and the time limit, may reach one rank alone
     is_stopped, reason = bool(asked), stop.reason or ("a request to another rank" if asked else None)
-    if not is_stopped and run.validated_step != run.state.step:
+    # a run that had ended may be started once more
+    if not is_stopped and run.validated_step != run.state.step and not first_ranks(recording.has_validation(run)):
         recording.validate(run)
     if run.state.step and run.saved_step != run.state.step:  # before the first step the optimizer has no states
         recording.save_and_wait(run, "last")

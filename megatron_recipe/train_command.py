@@ -35,6 +35,8 @@ def train_command(
             f"train takes a recipe or --config FILE, one of them; known recipes: {', '.join(recipe_names())}"
         )
     config = with_steps_of_budget(load_config(recipe or str(config_file), overrides))
+    if run_dir == Path() and not (run_dir / "config.yaml").is_file():
+        raise ConfigError("--run-dir is empty, or this folder itself; name a folder of the run's own, runs/NAME")
     folder = run_dir or default_run_dir(recipe, config_file)
     if gpu:
         profile(gpu)  # a name that is not known is answered here

@@ -16,6 +16,7 @@ from megatron_recipe.checkpoint_writer import CheckpointWriter
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts, vocabulary
 from megatron_recipe.direct_optimizer_state import describe_states_in_place
+from megatron_recipe.errors import CheckpointError
 from megatron_recipe.in_loop_evaluation import InLoopEvaluation
 from megatron_recipe.init_from import check_init_from
 from megatron_recipe.initial_weights import take_initial_weights
@@ -175,6 +176,12 @@ def take_up(run: Run) -> None:
             run.say(f"warning: {warning}")
         checkpoint.load_checkpoint(newest, run.training, run.config, run.vocab_size)
         run.saved_step = run.state.step
+    elif damaged and run.config.checkpoint.when_none_is_whole == "stop":
+        raise CheckpointError(
+            f"{run.checkpoints}: none of its {len(damaged)} checkpoints is whole ({damaged[0]}); bring a copy back "
+            "with `megatron-recipe sync --from`, or begin anew with another --run-dir or with "
+            "checkpoint.when_none_is_whole=begin_anew"
+        )
     elif run.config.train.init_from:
         origin = take_initial_weights(run.training, run.config, run.ranks)
         run.say(f"beginning with the weights of {origin}")
@@ -206,7 +213,7 @@ def take_up(run: Run) -> None:
     if newest:
         run.say(f"continuing {run.folder} after step {run.state.step} ({newest.name})")
     elif damaged:
-        run.say("warning: no checkpoint of this run is whole: starting from the first step")
+        run.say("warning: no checkpoint of this run is whole: beginning anew, as it is set")
 
 
 @contextmanager

@@ -68,19 +68,26 @@ def held_out_sets(config: Config, cache: Path) -> list[HeldOutSet]:
 def part_names(config: Config) -> list[str]:
     """What the mix's datasets are called in records: by their folders, and in full where that could be mistaken."""
     paths = [dataset.path for dataset in config.data.datasets]
-    taken = [Path(path).name for path in paths] + [entry.name for entry in config.data.validation_sets]
+    taken = [Path(path).name for path in dict.fromkeys(paths)] + [entry.name for entry in config.data.validation_sets]
     return [Path(path).name if taken.count(Path(path).name) == 1 else path for path in paths]
 
 
 def _parts(whole: HeldOutSet, names: list[str]) -> tuple[HeldOutSet, ...]:
     """The samples of each dataset that has any; nothing where all are of one."""
-    by_corpus = [[place for place in whole.places if place[0] == number] for number in range(len(names))]
-    if sum(map(bool, by_corpus)) < 2:
+    by_name: dict[str, list[tuple[int, int]]] = {}  # a dataset may stand in the mix twice
+    for place in whole.places:
+        by_name.setdefault(names[place[0]], []).append(place)
+    if len(by_name) < 2:
         return ()
+    ordered = {name: by_name[name] for name in names if name in by_name}
     return tuple(
-        HeldOutSet(f"validation/{name}", whole.corpora, places, corpus.facts.bytes_per_token("validation"))
-        for name, places, corpus in zip(names, by_corpus, whole.corpora, strict=True)
-        if places
+        HeldOutSet(
+            f"validation/{name}",
+            whole.corpora,
+            places,
+            whole.corpora[places[0][0]].facts.bytes_per_token("validation"),
+        )
+        for name, places in ordered.items()
     )
 
 
@@ -88,7 +95,7 @@ def _held_out(name: str, datasets: list[DatasetWeight], config: Config, cache: P
     corpora = [data.open_corpus(dataset.path, "validation", config, cache) for dataset in datasets]
     blend, wanted = Blend([dataset.weight for dataset in datasets]), config.train.validation_samples
     available = sum(corpus.samples_per_epoch for corpus in corpora)
-    candidates = (blend.at(number) for number in range(wanted * CANDIDATES))
+    candidates = (blend.at(number) for number in range(min(wanted, available) * CANDIDATES))
     places = [(corpus, sample) for corpus, sample in candidates if sample < corpora[corpus].samples_per_epoch]
     places = places[: min(wanted, available)]
     for corpus in corpora:

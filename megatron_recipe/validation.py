@@ -179,6 +179,9 @@ def _device_problems(config: Config, on_cpu: bool) -> Iterator[str]:
 
 def _data_problems(config: Config, facts: list[DatasetFacts], held_out: Sequence[DatasetFacts]) -> Iterator[str]:
     length = config.model.sequence_length_tokens
+    names = [one.name for one in config.data.validation_sets]
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        yield f"data.validation_sets: {names.count(name)} are named {name}, and their records would be one; rename one"
     for one in config.data.skip_samples:
         if one.first >= one.stop:
             yield (

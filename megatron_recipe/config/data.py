@@ -61,7 +61,7 @@ class DataConfig(Section):
     """Positions in the data's order that are never trained on (`train --skip-samples FIRST:STOP`); empty skips none."""
     mask_between_documents: bool = False
     """Attention ends at document boundaries, and positions begin anew; false lets samples read across them."""
-    seed: int = 1234
+    seed: int = Field(default=1234, ge=0, lt=2**31)
     """Seed of the sample order."""
     num_workers: int = Field(default=2, ge=0)
     """Processes that read ahead for each rank; 0 reads in the training process."""

@@ -83,7 +83,7 @@ class TrainConfig(Section):
     """Begin with the weights of a checkpoint: a folder of `convert from-hf`, a run (its newest checkpoint) or one
     checkpoint folder. Steps, schedule and optimizer states begin anew. Read only where the run has no checkpoint of its
     own yet; null begins with random weights."""
-    seed: int = 1234
+    seed: int = Field(default=1234, ge=0, lt=2**31)
     """Seed of the initial weights."""
     log_every_steps: int = Field(default=10, gt=0)
     """Steps between console lines and metrics records."""

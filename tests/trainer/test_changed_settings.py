@@ -40,3 +40,10 @@ def test_allowed(tmp_path, override):
     with pytest.raises(ConfigError) as caught:
         going_on(tmp_path, override, "optimizer.beta2=0.5")
     assert "optimizer.beta2: " in str(caught.value) and override.split("=")[0] not in str(caught.value)
+
+
+def test_a_run_with_a_budget_does_not_go_on_without_it(tmp_path):
+    wsd = "schedule.decay=wsd"
+    write_config(load_config("gpt_tiny_cpu", (wsd, "budget.amount=25", "budget.unit=seconds")), tmp_path / CONFIG)
+    with pytest.raises(ConfigError, match=r"its length is a budget of 25 seconds in .*, and none is given now"):
+        check_same_run(load_config("gpt_tiny_cpu", (wsd,)), tmp_path, samples=160, position=160, checksums=CHECKSUMS)

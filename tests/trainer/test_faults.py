@@ -211,3 +211,16 @@ def rank(process: subprocess.Popen[bytes], number: int) -> psutil.Process:
         child for child in psutil.Process(process.pid).children() if child.environ().get("LOCAL_RANK") == str(number)
     ]
     return found
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_begun_anew_unasked(dataset, undisturbed, tmp_path):
+    run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    for folder in (run / "checkpoints").glob("step_*"):
+        (folder / "metadata.json").write_bytes(b"")
+    records = (run / "metrics.jsonl").read_bytes()
+    process = start(dataset, run, STEPS)
+    assert process.wait(timeout=SECONDS) == 2
+    assert "checkpoints is whole" in log_of(run) and "when_none_is_whole=begin_anew" in log_of(run)
+    assert (run / "metrics.jsonl").read_bytes() == records
+    end_well(start(dataset, run, STEPS, "checkpoint.when_none_is_whole=begin_anew"), run)
+    assert "beginning anew, as it is set" in log_of(run)

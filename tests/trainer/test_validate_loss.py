@@ -89,3 +89,8 @@ def test_the_loss_is_the_same_for_any_micro_batch(dataset, other, tmp_path, mega
     assert losses == pytest.approx([losses[0]] * 4, abs=1e-6)
     assert 5 < losses[0] < 8  # about the logarithm of 500 pieces, for weights that know nothing
     assert all(chunk.training for chunk in model)
+
+
+def test_a_dataset_that_stands_in_the_mix_twice_has_one_record(dataset):
+    twice = load_config("gpt_tiny_cpu", (f"data.datasets={dataset},{dataset}",))
+    assert len(set(part_names(twice))) == 1
