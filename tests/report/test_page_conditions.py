@@ -232,3 +232,10 @@ def test_a_blend_of_datasets(project: Project) -> None:
     read = page(project)
     assert f"{75 * 400 * 4096 / 3_912_004:.1f}%" in read.value("passes")
     assert not_run_commands(read.section("data")) == ["megatron-recipe data prepare SOURCE --out datasets/gone"]
+
+
+def test_a_loss_that_is_no_number_is_said_and_not_compared(project: Project) -> None:
+    split = {**PERPLEXITY["splits"]["validation"], "loss": math.nan, "perplexity": math.nan}
+    write(project.run / "eval/perplexity.json", {**PERPLEXITY, "splits": {"validation": split}})
+    text = write_report(project.run).read_text(encoding="utf-8")
+    assert "The held-out loss is not a number" in text and "which is NaN more" not in text

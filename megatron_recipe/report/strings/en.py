@@ -37,7 +37,7 @@ ENGLISH = {
     "headline.no_unigram": "Held-out evaluation and unigram baseline: not run. Make them with",
     "headline.other_tokenizer": "No unigram baseline: the evaluated model has another tokenizer than the dataset.",
     "headline.not_finite": "The held-out loss is not a number: the evaluated weights give NaN. Take an earlier "
-    "checkpoint, and ask `megatron-recipe diagnose` what happened.",
+    "checkpoint, and ask megatron-recipe diagnose what happened.",
     "ladder.caption": "What the next token costs, in nats (shorter is better)",
     "ladder.uniform": "Guessing blindly",
     "ladder.unigram": "Counting tokens",

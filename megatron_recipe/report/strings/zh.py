@@ -36,7 +36,7 @@ CHINESE = {
     "headline.no_unigram": "留出集评测与一元基线：未运行。运行命令：",
     "headline.other_tokenizer": "没有一元基线：被评测的模型与数据集的分词器不同。",
     "headline.not_finite": "留出集损失不是数：被评测的权重给出 NaN。请用更早的检查点，"
-    "并问 `megatron-recipe diagnose` 出了什么事。",
+    "并问 megatron-recipe diagnose 出了什么事。",
     "ladder.caption": "预测下一个 token 的代价，单位 nat（越短越好）",
     "ladder.uniform": "盲猜",
     "ladder.unigram": "只数词频",
