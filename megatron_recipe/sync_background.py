@@ -4,6 +4,7 @@ Training never waits for one. While a copy is under way the checkpoints that fol
 copy that fails is an event and a warning; the next checkpoint is the next attempt.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from megatron_recipe import console
 from megatron_recipe.config import CheckpointConfig
+from megatron_recipe.errors import ConfigError, MachineError
+from megatron_recipe.sync_stage import EVENTS, require_same_run
 from megatron_recipe.sync_store import missing, open_store
 
 LOG = "sync.log"
@@ -19,13 +23,32 @@ LAST_BYTES = 2000
 POLL_SECONDS = 0.5
 
 
-def check_sync(config: CheckpointConfig) -> None:
-    """Raise ConfigError or MachineError now where a run could not be copied after its checkpoints."""
+def check_sync(config: CheckpointConfig, run_dir: Path) -> None:
+    """Raise an error now where a run could not be copied after its checkpoints.
+
+    Raises:
+        ConfigError: `checkpoint.sync_to` is no place, or has a run of this name that nobody brought back here.
+        DataError: the run there is another one.
+        MachineError: the program that copies is not installed.
+    """
     if not config.sync_to:
         return
     store = open_store(config.sync_to)
     if shutil.which(store.program) is None:
         raise missing(store.program)
+    if os.environ.get("RANK", "0") != "0":
+        return
+    try:
+        theirs = store.read(f"{run_dir.absolute().name}/{EVENTS}")
+    except MachineError as error:  # a copy that fails ends no run
+        console.warn(f"checkpoint.sync_to={config.sync_to}: {error}")
+        return
+    if theirs and not (run_dir / EVENTS).is_file():
+        raise ConfigError(
+            f"checkpoint.sync_to={config.sync_to} has a run named {run_dir.name}, and {run_dir} is new: bring that one "
+            f"back first (megatron-recipe sync {run_dir} --from {config.sync_to}), or take another --run-dir"
+        )
+    require_same_run(run_dir, theirs, config.sync_to)
 
 
 @dataclass(frozen=True)

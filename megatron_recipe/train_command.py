@@ -55,7 +55,7 @@ def train_command(
         from megatron_recipe.train import Start, train
 
     check_shut_down(config.budget)
-    check_sync(config.checkpoint)
+    check_sync(config.checkpoint, folder)
     warn_of_idle_gpus()
     stop = train(config, folder, Start(recipe, gpu, auto_micro_batch))
     if not stop:

@@ -1,6 +1,5 @@
 """`sync`: the copy verifies or is refused, whatever happens on the way."""
 
-import json
 import os
 import random
 import shutil
@@ -253,58 +252,3 @@ def test_an_ssh_that_is_asked_for_options_never_asks() -> None:
         "-e", "ssh -p 34222 -o HostKeyAlias=u1.34222 -o BatchMode=yes",
     ]  # fmt: skip
     assert RsyncStore("me@host:/x").shell == []
-
-
-def note(run: Path, *events: dict[str, object]) -> None:
-    with (run / "events.jsonl").open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps({"time": "2026-12-01T10:00:00+0000", **event}) + "\n" for event in events)
-
-
-def saved(*steps: int) -> list[dict[str, object]]:
-    return [{"event": "checkpoint_saved", "step": step} for step in steps]
-
-
-def test_a_run_that_went_back_takes_its_newer_checkpoints_back_there_too(place: str, tmp_path: Path) -> None:
-    here, store = make_run(tmp_path / "runs" / "one", 30, 40), open_store(place)
-    note(here, {"event": "start"}, *saved(30, 40))
-    push(here, store)
-    shutil.rmtree(here / "checkpoints")
-    add_checkpoint(here, 25)
-    note(here, *saved(25))
-    assert push(here, store).checkpoint == "step_00000025"
-    assert [path.name for path in (tmp_path / "there/one/checkpoints").iterdir()] == ["step_00000025"]
-    assert pull(tmp_path / "back" / "one", store) == "step_00000025"
-
-
-def test_a_folder_that_is_behind_the_copy_does_not_replace_it(place: str, tmp_path: Path) -> None:
-    here, store = make_run(tmp_path / "runs" / "one", 40), open_store(place)
-    note(here, {"event": "start"}, *saved(40))
-    push(here, store)
-    behind = make_run(tmp_path / "old" / "one", 20)
-    note(behind, {"event": "start"}, *saved(20))
-    before = content(tmp_path / "there")
-    said = r"has one at step 40, where .*old/one, now at step 20, never was: bring it back"
-    with pytest.raises(DataError, match=said):
-        push(behind, store)
-    assert content(tmp_path / "there") == before
-
-
-def test_another_run_of_the_same_name_is_refused_in_both_directions(place: str, tmp_path: Path) -> None:
-    here, store = make_run(tmp_path / "runs" / "one", 10), open_store(place)
-    note(here, {"event": "start"})
-    push(here, store)
-    other = make_run(tmp_path / "other" / "one", 5)
-    note(other, {"event": "start", "time": "2026-12-02T10:00:00+0000"})
-    before = content(tmp_path / "there"), content(other)
-    for copy in (push, pull):
-        with pytest.raises(DataError, match=r"has another run under the name one: it began 2026-12-01.*2026-12-02"):
-            copy(other, store)
-    assert (content(tmp_path / "there"), content(other)) == before
-
-
-def test_a_damaged_checkpoint_here_is_no_reason_to_bring_nothing(place: str, tmp_path: Path) -> None:
-    here, store = make_run(tmp_path / "runs" / "one", 10), open_store(place)
-    push(here, store)
-    (here / "checkpoints/step_00000010/__0_0.distcp").write_bytes(b"x" * 200_000)
-    assert pull(here, store) == "step_00000010"
-    assert push(here, store).checkpoint == "step_00000010"
