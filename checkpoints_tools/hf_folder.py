@@ -44,7 +44,7 @@ def loading(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        if isinstance(error, MemoryError | ImportError) or type(error).__name__ == "OutOfMemoryError":
             raise
         cause = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{folder}: transformers cannot load it ({cause}); export it again with to-hf") from error

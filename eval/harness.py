@@ -169,8 +169,9 @@ def asking(benchmark: Benchmark, data: LocalData) -> Iterator[None]:
         yield
     except (KeyError, IndexError, TypeError, ValueError, UndefinedError) as error:
         raise DataError(
-            f"{benchmark.name}: the questions in {data.folder} (split {data.split}) are not as lm-eval asks them "
-            f"({in_short(error)}); `megatron-recipe eval download {benchmark.name}` fetches them anew"
+            f"{benchmark.name}: lm-eval cannot ask the questions in {data.folder}, split {data.split} "
+            f"({in_short(error)}); `megatron-recipe eval download {benchmark.name}` fetches them anew; if they are "
+            "whole, the model's tokenizer may not fit its weights"
         ) from error
 
 

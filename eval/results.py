@@ -12,6 +12,10 @@ from eval.models import Evaluated
 from eval.suites import Benchmark
 from megatron_recipe.console import say
 from megatron_recipe.errors import DataError, in_short
+from megatron_recipe.files import is_no_place
+
+FILES = ("*.safetensors", "*.bin", "*.index.json", "config.json", "generation_config.json", "tokenizer*.json")
+"""Of a model; other files of its folder may be results."""
 
 
 def results_of(model: Evaluated, out: Path) -> dict[str, Any]:
@@ -20,7 +24,7 @@ def results_of(model: Evaluated, out: Path) -> dict[str, Any]:
     Raises DataError for a file that holds something else.
     """
     result = read_results(out)
-    if not result or result.get("weights") == weights_of(model):
+    if not result or result.get("weights", weights_of(model)) == weights_of(model):  # an old file does not say
         return result
     written = time.strftime("%Y%m%d-%H%M%S", time.localtime(out.stat().st_mtime))
     aside = out.with_name(f"{out.stem}-{written}.json")
@@ -41,7 +45,7 @@ def weights_of(model: Evaluated) -> str:
 
 
 def _model_files(model: Evaluated) -> list[Path]:
-    return sorted(path for path in model.folder.iterdir() if path.suffix in (".safetensors", ".json", ".bin"))
+    return sorted({path for pattern in FILES for path in model.folder.glob(pattern)})
 
 
 def _stats(files: list[Path]) -> list[tuple[str, int, int]]:
@@ -54,7 +58,7 @@ def _hash(facts: Any) -> str:
 
 def read_results(out: Path) -> dict[str, Any]:
     """What an earlier run left; nothing where there is none. Raises DataError for a file that holds something else."""
-    if not out.exists():
+    if not out.is_file() or is_no_place(out):
         return {}
     try:
         content: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))

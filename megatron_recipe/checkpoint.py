@@ -141,6 +141,10 @@ def complete_checkpoints(checkpoints: Path) -> list[Path]:
     return sorted(folder for folder in folders if folder.name.removeprefix("step_").isdecimal())
 
 
+DAMAGED = "damaged_"
+"""Before the name of a checkpoint that did not verify, until there are enough that do."""
+
+
 def newest_good(checkpoints: Path, ranks: Ranks, before_step: int | None = None) -> tuple[Path | None, list[str]]:
     """The newest checkpoint whose every byte verifies, and what was wrong with newer ones.
 
@@ -173,6 +177,13 @@ def delete_checkpoint(folder: Path) -> None:
     """Delete one; its marker first, so that a kill in the middle leaves nothing that looks whole."""
     (folder / MARKER).unlink(missing_ok=True)
     shutil.rmtree(folder)
+
+
+def set_aside(folder: Path) -> None:
+    """Give a damaged checkpoint another name, so that it is counted no more among those that a run can go on from."""
+    target = folder.with_name(f"{DAMAGED}{folder.name}")
+    shutil.rmtree(target, ignore_errors=True)
+    folder.rename(target)
 
 
 def delete_leftovers(checkpoints: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from megatron_recipe.checkpoint import complete_checkpoints, delete_checkpoint, read_marker
+from megatron_recipe.checkpoint import DAMAGED, complete_checkpoints, delete_checkpoint, read_marker
 from megatron_recipe.config import CheckpointConfig
 from megatron_recipe.errors import CheckpointError
 
@@ -78,6 +78,8 @@ def prune(checkpoints: Path, config: CheckpointConfig) -> list[Path]:
     if config.keep_best and measured:
         kept.add(min(measured, key=lambda folder: measured[folder]))
     deleted = [folder for folder in markers if folder not in kept]
+    if len(markers) >= config.keep_last:  # enough that is whole, newer than what was damaged
+        deleted += checkpoints.glob(f"{DAMAGED}step_*")
     for folder in deleted:
         delete_checkpoint(folder)
     return deleted

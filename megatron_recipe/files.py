@@ -64,6 +64,11 @@ def require_place(path: Path) -> None:
         raise MachineError(f"{path}: {what}; name a file in a place that you may write to")
 
 
+def is_no_place(path: Path) -> bool:
+    """Whether a path stands for what a program writes to, as /dev/stdout does, also where that is a file by now."""
+    return path.absolute().is_relative_to("/dev") or path.absolute().is_relative_to("/proc")
+
+
 def partial_path(path: Path) -> Path:
     """Where `path` is written until it is whole."""
     return path.with_name(f".{path.name}.partial")
@@ -77,7 +82,7 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     partial = partial_path(path)
     with full_disk_is_an_error(path):
-        if path.exists() and not path.is_file():
+        if is_no_place(path) or (path.exists() and not path.is_file()):
             with path.open(mode, encoding=None if "b" in mode else "utf-8") as file:
                 yield file
             return

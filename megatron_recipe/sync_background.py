@@ -15,7 +15,7 @@ from pathlib import Path
 from megatron_recipe import console
 from megatron_recipe.config import CheckpointConfig
 from megatron_recipe.errors import ConfigError, MachineError
-from megatron_recipe.sync_stage import EVENTS, require_same_run
+from megatron_recipe.sync_branches import EVENTS, require_same_run
 from megatron_recipe.sync_store import missing, open_store
 
 LOG = "sync.log"

@@ -11,7 +11,8 @@ from megatron_recipe import console
 from megatron_recipe.checkpoint_integrity import MARKER, damage
 from megatron_recipe.errors import CheckpointError, DataError, MachineError
 from megatron_recipe.files import held_alone
-from megatron_recipe.sync_stage import CHECKPOINTS, EVENTS, STAGE, newest_whole, require_same_run, step_in, sync_lock
+from megatron_recipe.sync_branches import EVENTS, branches_of, require_same_run
+from megatron_recipe.sync_stage import CHECKPOINTS, STAGE, newest_whole, step_in, sync_lock
 from megatron_recipe.sync_store import Store
 
 RUN_LOCK = ".lock"
@@ -33,11 +34,13 @@ def pull(folder: Path, store: Store) -> str | None:
         raise DataError(f"{store.name} has nothing under {name}; look there, or name the folder as it is called there")
     require_same_run(folder, store.read(f"{name}/{EVENTS}"), store.name)
     here, problems = newest_whole(folder)
-    steps = _complete_steps(listed)
+    given_up = branches_of(folder).given_up  # by a rollback, say, of which the copy does not know yet
+    steps = [one for one in _complete_steps(listed) if step_in(one) not in given_up]
     for problem in problems:
         console.warn(f"{folder}: {problem}")
-    if here and steps and (step_in(here.name) or 0) >= (step_in(steps[-1]) or 0):
-        console.say(f"sync: {folder} is at {here.name}, and {store.name} at {steps[-1]}: nothing to bring")
+    if here and (step_in(here.name) or 0) >= max((step_in(one) or 0 for one in steps), default=0):
+        there = steps[-1] if steps else "no step that the run stands on"
+        console.say(f"sync: {folder} is at {here.name}, and {store.name} at {there}: nothing to bring")
         return None
     busy = f"{folder}: process {{holder}} is training in this folder; stop it first"
     with sync_lock(folder), held_alone(folder / RUN_LOCK, busy):

@@ -10,18 +10,8 @@ from pathlib import Path
 from megatron_recipe import console
 from megatron_recipe.checkpoint_integrity import MARKER
 from megatron_recipe.errors import CheckpointError, DataError, MachineError
-from megatron_recipe.sync_stage import (
-    CHECKPOINTS,
-    EVENTS,
-    LAST,
-    STAGE,
-    newest_whole,
-    require_same_run,
-    saved_steps,
-    stage,
-    step_in,
-    sync_lock,
-)
+from megatron_recipe.sync_branches import EVENTS, branches_of, require_same_run
+from megatron_recipe.sync_stage import CHECKPOINTS, LAST, STAGE, newest_whole, stage, step_in, sync_lock
 from megatron_recipe.sync_store import Store
 
 
@@ -54,16 +44,20 @@ def push(folder: Path, store: Store, keep: int = 2) -> Pushed:
         if checkpoint is None and problems:
             raise CheckpointError(f"{folder}: none of its {len(problems)} checkpoints is whole: {problems[0]}")
         require_same_run(folder, store.read(f"{folder.name}/{EVENTS}"), store.name)
-        if checkpoint:
-            _give_up_other_branches(folder, store, step_in(checkpoint.name) or 0)
+        given_up = _given_up_there(folder, store, step_in(checkpoint.name) or 0) if checkpoint else []
         root = stage(folder, checkpoint)
         try:
-            return _push_staged(root, folder.name, store, checkpoint.name if checkpoint else None, keep)
+            pushed = _push_staged(root, folder.name, store, checkpoint.name if checkpoint else None)
+            for name in given_up:  # only now that another one is there
+                _delete(store, f"{folder.name}/{CHECKPOINTS}", name)
+            if checkpoint:
+                _delete_older(store, f"{folder.name}/{CHECKPOINTS}", keep)
+            return pushed
         finally:
             shutil.rmtree(folder / STAGE / "to", ignore_errors=True)
 
 
-def _push_staged(root: Path, name: str, store: Store, checkpoint: str | None, keep: int) -> Pushed:
+def _push_staged(root: Path, name: str, store: Store, checkpoint: str | None) -> Pushed:
     size = sum(path.stat().st_size for path in (root / name).rglob("*") if path.is_file())
     console.say(f"sync: {name} ({size / 1e6:,.1f} MB{f', {checkpoint}' if checkpoint else ''}) → {store.name}")
     markers = sorted(path for last in LAST for path in (root / name).rglob(last))
@@ -76,26 +70,26 @@ def _push_staged(root: Path, name: str, store: Store, checkpoint: str | None, ke
             raise MachineError(
                 f"{store.name}: {marker.relative_to(root)} did not arrive as it is; run the same command again"
             )
-    if checkpoint:
-        _delete_older(store, f"{name}/{CHECKPOINTS}", keep)
     return Pushed(checkpoint, size)
 
 
-def _give_up_other_branches(folder: Path, store: Store, step: int) -> None:
-    """Delete checkpoints of the store beyond `step` that this run saved before it went back.
+def _given_up_there(folder: Path, store: Store, step: int) -> list[str]:
+    """Checkpoints of the store beyond `step` that this run gave up, or that are not whole there.
 
-    Left there, they would be taken for its newest. Raises DataError for one of which the run knows nothing: then it is
-    the folder that is behind.
+    Left there, they would be taken for its newest. Raises DataError for one that the run stands on, or of which it
+    knows nothing: then the folder has less than the copy.
     """
-    place, known = f"{folder.name}/{CHECKPOINTS}", saved_steps(folder)
-    beyond = sorted(found for name in _steps(store.files(place)) if (found := step_in(name) or 0) > step)
-    if unknown := [one for one in beyond if one not in known]:
-        raise DataError(
-            f"{store.name} has {folder.name} at step {unknown[-1]}, where {folder}, now at step {step}, never was: "
-            "bring it back first (sync --from), or copy to another place"
-        )
-    for one in beyond:
-        _delete(store, place, f"step_{one:08d}")
+    listed, branches = store.files(f"{folder.name}/{CHECKPOINTS}"), branches_of(folder)
+    beyond = sorted(name for name in _steps(listed) if (step_in(name) or 0) > step)
+    for name in beyond:
+        if f"{name}/{MARKER}" in listed and step_in(name) not in branches.given_up:
+            is_lost = step_in(name) in branches.alive
+            raise DataError(
+                f"{store.name} has {name} of {folder.name}, "
+                + (f"which is not whole in {folder} any more" if is_lost else f"where {folder} never was")
+                + f" (it is at step {step}): bring it back first (sync --from), or copy to another place"
+            )
+    return beyond
 
 
 def _steps(listed: list[str]) -> set[str]:

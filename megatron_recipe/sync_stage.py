@@ -4,7 +4,6 @@ A run goes on while it is copied: records grow, checkpoints are deleted. So a fo
 records are copied, files that are written once are linked, which keeps them though the trainer deletes them.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from megatron_recipe.checkpoint_integrity import MARKER, damage
-from megatron_recipe.errors import DataError
-from megatron_recipe.files import held_alone, read_jsonl
+from megatron_recipe.files import held_alone
 
 STAGE = ".sync"
-CHECKPOINTS, EVENTS = "checkpoints", "events.jsonl"
+CHECKPOINTS = "checkpoints"
 LAST = (MARKER, "manifest.json")
 """Files whose presence says that the folder around them is complete: they are copied when all else has verified."""
 GROWING_BYTES = 64e6
@@ -29,35 +27,6 @@ def sync_lock(folder: Path) -> Iterator[None]:
     busy = f"{folder} is being copied by process {{holder}}; wait for its end, or stop it"
     with held_alone(folder / STAGE / "lock", busy):
         yield
-
-
-def saved_steps(folder: Path) -> set[int]:
-    """Steps of all checkpoints that a run says it saved, those of branches that it gave up too."""
-    events = folder / EVENTS
-    records = read_jsonl(events) if events.is_file() else []
-    return {int(one["step"]) for one in records if one.get("event") == "checkpoint_saved"}
-
-
-def require_same_run(folder: Path, theirs: bytes | None, place: str) -> None:
-    """Raise DataError where the folder and the records of the copy begin with other events: a run keeps its first one.
-
-    theirs: the copy's events.jsonl; None where it has none.
-    """
-    events = folder / EVENTS
-    own = events.read_bytes().partition(b"\n")[0] if events.is_file() else b""
-    other = (theirs or b"").partition(b"\n")[0]
-    if own and other and own != other:
-        raise DataError(
-            f"{place} has another run under the name {folder.name}: it began {_began(other)}, and {folder} "
-            f"{_began(own)}; copy to another place, or give one of the two folders another name"
-        )
-
-
-def _began(line: bytes) -> str:
-    try:
-        return str(json.loads(line)["time"])
-    except (ValueError, KeyError, TypeError):
-        return "at a time that is not known"
 
 
 def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:

@@ -190,6 +190,8 @@ def take_up(run: Run) -> None:
         run.skips.add(skip.first, skip.stop)
     if run.ranks.is_first:
         checkpoint.delete_leftovers(run.checkpoints)
+        for problem in damaged:
+            checkpoint.set_aside(run.checkpoints / problem.split(":")[0])
         run_folder.write_run_facts(run.config, run.folder, run.vocab_size, run.ranks)
         if new_skips:
             run.skips.write()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,10 @@ def _held_out(name: str, datasets: list[DatasetWeight], config: Config, cache: P
     corpora = [data.open_corpus(dataset.path, "validation", config, cache) for dataset in datasets]
     blend, wanted = Blend([dataset.weight for dataset in datasets]), config.train.validation_samples
     available = sum(corpus.samples_per_epoch for corpus in corpora)
-    candidates = (blend.at(number) for number in range(min(wanted, available) * CANDIDATES))
-    places = [(corpus, sample) for corpus, sample in candidates if sample < corpora[corpus].samples_per_epoch]
-    places = places[: min(wanted, available)]
+    most = min(wanted, available * CANDIDATES) * CANDIDATES
+    candidates = (blend.at(number) for number in range(most))
+    held = ((corpus, sample) for corpus, sample in candidates if sample < corpora[corpus].samples_per_epoch)
+    places = list(islice(held, min(wanted, available)))
     for corpus in corpora:
         corpus.prepare(0, 1)
     bytes_per_token = sum(corpora[corpus].facts.bytes_per_token("validation") for corpus, _ in places) / len(places)

@@ -18,7 +18,7 @@ def test_a_rollback_takes_its_validations_back_and_nan_is_shown(tmp_path: Path) 
     append(tmp_path / "metrics.jsonl", *steps[:2], at_20, steps[2], at_30, {**steps[2], "step": 21})
     view = RunView(tmp_path)
     view.refresh()
-    assert view.best_validation == at_20 and view.validations == {}
+    assert view.best_validation == at_20 and view.validations == {"validation": at_20}
     append(tmp_path / "metrics.jsonl", {"kind": "validation", "step": 25, "loss": math.nan})
     assert any("held-out" in line and "nan" in line for line in seen(tmp_path))
 

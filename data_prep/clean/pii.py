@@ -17,7 +17,7 @@ REPLACEMENTS = {
     "id_number": "[ID_NUMBER]",
     "bank_card": "[BANK_CARD]",
 }
-MAX_PASSES = 4
+MAX_PASSES = 64
 """A mark may free what stood beside it: of two numbers that touch, one is masked after the other."""
 
 

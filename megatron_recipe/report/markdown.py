@@ -8,7 +8,7 @@ from megatron_recipe.errors import ConfigError
 from megatron_recipe.report.document import Author, Block, Bullets, Cell, Document, Facts, Figure, Paragraph, Table
 from megatron_recipe.report.words import Words
 
-MARK = re.compile(r"<!--\s*(your words:|end of)\s*([^\s>]+?)\s*-->")
+MARK = re.compile(r"<!--\s*(your words:|end of)\s*([^\s>]+?)\s*-->", re.IGNORECASE)
 ACTS = re.compile(r"[\\`*\[\]<|~]|(?<!\w)_|_(?!\w)")
 """Characters that Markdown would not show as they are; an underscore inside a word does nothing."""
 
@@ -40,9 +40,13 @@ def words_between_marks(text: str, place: str) -> dict[str, str]:
     places: dict[str, str] = {}
     begun: re.Match[str] | None = None
     for mark in MARK.finditer(text):
-        is_begin, name = mark[1] != "end of", mark[2]
+        is_begin, name = mark[1].lower() != "end of", mark[2]
         if is_begin != (begun is None) or (begun is not None and begun[2] != name):
             raise _damaged(text, place, begun or mark)
+        if is_begin and name in places:
+            raise ConfigError(
+                f"{place}: {mark[0]} stands there twice, and one of the two would be lost; keep one of them"
+            )
         if begun is not None:
             places[name] = text[begun.end() : mark.start()].strip()
         begun = mark if is_begin else None

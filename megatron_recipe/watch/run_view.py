@@ -69,12 +69,10 @@ class RunView:
         self.train: Record = {}
         if self.standing:
             self.standing.forget()
-        self.validations: dict[str, Record] = {}
-        """The latest record of each kind (`validation`, `validation/NAME`)."""
+        self._validated: dict[str, list[Record]] = {}
+        """Records of each kind (`validation`, `validation/NAME`) that no rollback took back."""
         self.benchmarks: dict[str, Record] = {}
         """The latest record of each benchmark by its name."""
-        self._finite: list[Record] = []
-        """Validations of the mix with a loss that is a number."""
         self._step_seconds: deque[float] = deque(maxlen=20)
 
     def refresh(self) -> None:
@@ -117,20 +115,23 @@ class RunView:
         elif kind.startswith("eval/"):
             self.benchmarks[kind.removeprefix("eval/")] = record
         elif kind.startswith("validation"):
-            self.validations[kind] = record
-            if kind == "validation" and math.isfinite(number(record.get("loss"), math.nan)):
-                self._finite.append(record)
+            self._validated.setdefault(kind, []).append(record)
 
     def _forget_from(self, step: float) -> None:
         """A rollback: forget validations of steps that are done again."""
-        self._finite = [one for one in self._finite if one["step"] < step]
-        self.validations = {kind: one for kind, one in self.validations.items() if one["step"] < step}
+        self._validated = {kind: [one for one in some if one["step"] < step] for kind, some in self._validated.items()}
         self.benchmarks = {name: one for name, one in self.benchmarks.items() if one["step"] < step}
 
     @property
     def best_validation(self) -> Record:
         """The lowest held-out loss of the mix; empty where there is none."""
-        return min(self._finite, key=lambda one: float(one["loss"]), default={})
+        finite = [one for one in self._validated.get("validation", ()) if number(one.get("loss")) is not None]
+        return min(finite, key=lambda one: float(one["loss"]), default={})
+
+    @property
+    def validations(self) -> dict[str, Record]:
+        """The latest record of each kind."""
+        return {kind: some[-1] for kind, some in self._validated.items() if some}
 
     def _settings(self, name: str) -> Record:
         """A YAML or JSON file, read again only when it was written again; what cannot be read is what it was before."""

@@ -10,8 +10,9 @@ from copied_run import add_checkpoint, content, make_run
 from test_sync import place
 
 from megatron_recipe.config import CheckpointConfig
-from megatron_recipe.errors import ConfigError, DataError
+from megatron_recipe.errors import ConfigError, DataError, MachineError
 from megatron_recipe.sync_background import check_sync
+from megatron_recipe.sync_branches import Branches, branches_of
 from megatron_recipe.sync_pull import pull
 from megatron_recipe.sync_push import push
 from megatron_recipe.sync_store import open_store
@@ -48,7 +49,7 @@ def test_a_folder_that_is_behind_the_copy_does_not_replace_it(place: str, tmp_pa
     behind = make_run(tmp_path / "old" / "one", 20)
     note(behind, {"event": "start"}, *saved(20))
     before = content(tmp_path / "there")
-    said = r"has one at step 40, where .*old/one, now at step 20, never was: bring it back"
+    said = r"has step_00000040 of one, where .*old/one never was \(it is at step 20\): bring it back"
     with pytest.raises(DataError, match=said):
         push(behind, store)
     assert content(tmp_path / "there") == before
@@ -84,3 +85,46 @@ def test_a_start_that_forgot_its_copy_is_refused(place: str, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"has a run named one, and .* is new: bring that one back first .*--from"):
         check_sync(config, tmp_path / "anew" / "one")
     check_sync(config, tmp_path / "anew" / "two")
+
+
+def test_the_copy_keeps_a_checkpoint_that_was_damaged_here(place: str, tmp_path: Path) -> None:
+    here, store = make_run(tmp_path / "runs" / "one", 20, 30), open_store(place)
+    note(here, {"event": "start"}, *saved(20, 30))
+    push(here, store)
+    (here / "checkpoints/step_00000030/common.pt").write_bytes(b"x" * 100)
+    with pytest.raises(DataError, match=r"has step_00000030 of one, which is not whole in .* any more .*sync --from"):
+        push(here, store)
+    assert pull(here, store) == "step_00000030"
+
+
+def test_what_was_given_up_goes_only_when_the_new_one_is_there(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, store = make_run(tmp_path / "runs" / "one", 40), open_store(place)
+    note(here, {"event": "start"}, *saved(40))
+    push(here, store)
+    shutil.rmtree(here / "checkpoints")
+    add_checkpoint(here, 25)
+    note(here, {"event": "rollback", "from_step": 40, "to_step": 20})
+    assert pull(here, store) is None  # what the run gave up does not come back
+
+    def cut(*arguments: object, **options: object) -> None:
+        raise MachineError("cut")
+
+    with monkeypatch.context() as patched, pytest.raises(MachineError, match="cut"):
+        patched.setattr(store, "put", cut)
+        push(here, store)
+    assert (tmp_path / "there/one/checkpoints/step_00000040/checkpoint.json").exists()
+    push(here, store)
+    assert [path.name for path in (tmp_path / "there/one/checkpoints").iterdir()] == ["step_00000025"]
+
+
+def test_a_run_stands_on_what_it_saved_and_did_not_go_back_behind(tmp_path: Path) -> None:
+    note(tmp_path, {"event": "start", "step": 0}, *saved(10, 20, 30), {"event": "rollback", "to_step": 20})
+    assert branches_of(tmp_path) == Branches(frozenset({10, 20}), frozenset({30}))
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(b"\0\0\0\n")
+    note(tmp_path, {"event": "resume", "step": 15}, *saved(30))
+    assert branches_of(tmp_path) == Branches(frozenset({10, 15, 30}), frozenset({20}))
+    note(tmp_path, {"event": "start", "step": 0})
+    assert branches_of(tmp_path) == Branches(frozenset(), frozenset({10, 15, 20, 30}))

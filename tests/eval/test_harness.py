@@ -164,5 +164,15 @@ def test_one_question_has_no_spread_and_odd_questions_are_named(model_dir, data_
     file = tmp_path / "evalsets/arc_easy/test.jsonl"
     file.parent.mkdir(parents=True)
     file.write_text('{"a": 1}\n')
-    with pytest.raises(DataError, match=r"arc_easy: the questions in .* are not as lm-eval asks them.*eval download"):
+    with pytest.raises(DataError, match=r"arc_easy: lm-eval cannot ask the questions in .*eval download"):
         run_benchmarks(model, arc, Settings(tmp_path / "evalsets"), tmp_path / "odd.json")
+
+
+def test_results_beside_the_weights_are_no_other_weights(model_dir, data_dir, tmp_path):
+    own = shutil.copytree(model_dir, tmp_path / "own")
+    out, part = own / "scores.json", Settings(data_dir, limit=2)
+    first = run_benchmarks(Evaluated(own, own), [benchmarks()["arc_easy"]], part, out)
+    again = run_benchmarks(Evaluated(own, own), [benchmarks()["arc_easy"]], part, out)
+    assert first == again and not list(own.glob("scores-*"))
+    out.write_text(json.dumps({name: value for name, value in first.items() if name != "weights"}))
+    assert run_benchmarks(Evaluated(own, own), [benchmarks()["arc_easy"]], part, out)["tasks"] == first["tasks"]

@@ -248,3 +248,12 @@ def test_waiting_for_data_is_the_share_of_a_step_that_was_recorded(project: Proj
     records = [{**record, "data_wait_share": 0.004, "data_wait_seconds": 9.0} for record in train_records()]
     write_lines(project.run / "metrics.jsonl", records)
     assert "0.4%" in text_of(Page(write_retrospective(project.run)).section("otherwise"))
+
+
+def test_a_place_that_stands_twice_is_refused(project: Project) -> None:
+    write_retrospective(project.run)
+    file = project.run / "retrospective.md"
+    place = "<!-- Your words: otherwise --> one <!-- End of otherwise -->"
+    file.write_text(file.read_text(encoding="utf-8") + place, encoding="utf-8")
+    with pytest.raises(ConfigError, match="stands there twice"):
+        write_retrospective(project.run)

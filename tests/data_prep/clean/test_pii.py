@@ -86,6 +86,11 @@ def test_masking_twice_is_masking_once(text):
     assert MASK.mask(masked) == (masked, {})
 
 
+def test_numbers_that_hang_together_are_all_masked():
+    text = "010-62345678" + 12 * "+44 20 7946 0958"
+    assert MASK.mask(text) == (13 * "[PHONE]", {"phone": 13})
+
+
 @given(st.text(st.characters(exclude_categories=["Nd"], exclude_characters="@:"), max_size=200))
 def test_text_without_digits_and_at_signs_is_never_changed(text):
     assert MASK.mask(text) == (text, {})
