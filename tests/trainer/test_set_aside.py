@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from megatron_recipe.checkpoint import set_aside
-from megatron_recipe.checkpoint_integrity import write_marker
+from megatron_recipe.checkpoint_integrity import write_integrity, write_marker
 from megatron_recipe.checkpoint_policy import prune
 from megatron_recipe.config import CheckpointConfig
 
@@ -11,6 +11,8 @@ from megatron_recipe.config import CheckpointConfig
 def marked(checkpoints: Path, step: int) -> None:
     folder = checkpoints / f"step_{step:08d}"
     folder.mkdir()
+    (folder / "weights").write_bytes(b"1")
+    write_integrity(folder)
     write_marker(folder, {"step": step, "kind": "regular"})
 
 
