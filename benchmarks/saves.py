@@ -18,7 +18,11 @@ from benchmarks import child
 from benchmarks.trainer_runs import NOTHING_BESIDE, events, records, run_trainer
 from megatron_recipe.dataset_facts import read_dataset_facts
 from megatron_recipe.errors import RecipeError
+from megatron_recipe.files import full_disk_is_an_error
 from megatron_recipe.recipes import load_config
+
+LEAST_EVERY = 4
+"""Steps: those of the second half before the first save say what is usual."""
 
 
 def measure_saves(
@@ -91,14 +95,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--saves", type=int, default=2)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="section.field=value")
     parser.add_argument("--seconds", type=float, default=600.0)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.every < LEAST_EVERY or options.saves < 1:
+        parser.error(f"--every {options.every} --saves {options.saves}: at least {LEAST_EVERY} steps and one save")
+    return options
 
 
 def main() -> int:
     """Measure, print; returns the exit code."""
     options = arguments()
-    options.out.mkdir(parents=True, exist_ok=True)
     try:
+        with full_disk_is_an_error(options.out):
+            options.out.mkdir(parents=True, exist_ok=True)
         read_dataset_facts(options.data)
         config = load_config(options.recipe, tuple(options.overrides))
         samples = options.samples or config.batch.global_batch_size_samples

@@ -39,6 +39,8 @@ from megatron_recipe.run_state import RunState
 
 FORMAT = "megatron-recipe/checkpoint/2"
 TRUST_PICKLES = "NVTE_ALLOW_UNSAFE_PICKLE_EXTRA_STATE"
+DAMAGED = "damaged_"
+"""Before the name of a checkpoint that did not verify, until there are enough that do."""
 LOADING_SHARE = 0.9
 """Of the free memory, beyond which a load is warned of."""
 
@@ -139,10 +141,6 @@ def complete_checkpoints(checkpoints: Path) -> list[Path]:
     """Folders with a marker, oldest first; a copy under a name of the user's own is none of them."""
     folders = (path.parent for path in checkpoints.glob(f"step_*/{MARKER}"))
     return sorted(folder for folder in folders if folder.name.removeprefix("step_").isdecimal())
-
-
-DAMAGED = "damaged_"
-"""Before the name of a checkpoint that did not verify, until there are enough that do."""
 
 
 def newest_good(checkpoints: Path, ranks: Ranks, before_step: int | None = None) -> tuple[Path | None, list[str]]:

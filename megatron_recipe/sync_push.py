@@ -48,10 +48,8 @@ def push(folder: Path, store: Store, keep: int = 2) -> Pushed:
         root = stage(folder, checkpoint)
         try:
             pushed = _push_staged(root, folder.name, store, checkpoint.name if checkpoint else None)
-            for name in given_up:  # only now that another one is there
-                _delete(store, f"{folder.name}/{CHECKPOINTS}", name)
-            if checkpoint:
-                _delete_older(store, f"{folder.name}/{CHECKPOINTS}", keep)
+            if checkpoint:  # only now that it is there
+                _delete_other(store, f"{folder.name}/{CHECKPOINTS}", given_up, keep)
             return pushed
         finally:
             shutil.rmtree(folder / STAGE / "to", ignore_errors=True)
@@ -97,13 +95,6 @@ def _steps(listed: list[str]) -> set[str]:
     return {name.partition("/")[0] for name in listed if step_in(name.partition("/")[0]) is not None}
 
 
-def _delete(store: Store, checkpoints: str, name: str) -> None:
-    """The marker first: a half deleted checkpoint must not look whole."""
-    if store.read(f"{checkpoints}/{name}/{MARKER}") is not None:
-        store.remove(f"{checkpoints}/{name}/{MARKER}")
-    store.remove(f"{checkpoints}/{name}")
-
-
 def _withdraw_other(store: Store, marker: Path, path: str) -> None:
     """Take away the marker of another state of the same folder, before that state is written over."""
     there = store.read(path)
@@ -126,7 +117,11 @@ def _put_verified(store: Store, root: Path, name: str) -> None:
         )
 
 
-def _delete_older(store: Store, checkpoints: str, keep: int) -> None:
-    steps = sorted(_steps(store.files(checkpoints)))
-    for step in steps[: max(len(steps) - max(keep, 1), 0)]:
-        _delete(store, checkpoints, step)
+def _delete_other(store: Store, checkpoints: str, given_up: list[str], keep: int) -> None:
+    """Those of another branch, and all but the newest `keep`."""
+    listed = store.files(checkpoints)
+    steps = sorted(_steps(listed).difference(given_up))
+    for step in [*given_up, *steps[: max(len(steps) - max(keep, 1), 0)]]:
+        if f"{step}/{MARKER}" in listed:  # first: a half deleted checkpoint must not look whole
+            store.remove(f"{checkpoints}/{step}/{MARKER}")
+        store.remove(f"{checkpoints}/{step}")

@@ -65,3 +65,23 @@ def test_two_saves_of_a_real_run(dataset: Path, tmp_path: Path) -> None:
     assert len(found) == 2 and all(save["gb"] > 0 and save["blocked_seconds"] > 0 for save in found)
     assert done.stdout.splitlines()[-1].startswith("recipe=gpt_tiny_cpu step_seconds=")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("--data", "nowhere", "--out", "OUT"), "nowhere: not a dataset"),
+        (("--data", "DATA", "--out", "OUT", "--recipe", "nope"), "unknown recipe 'nope'"),
+        (("--data", "DATA", "--out", "/dev/null/x"), "cannot be written"),
+        (("--data", "DATA", "--out", "OUT", "--every", "0"), "at least 4 steps and one save"),
+    ],
+)
+def test_wrong_input_is_one_message(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked, message
+) -> None:
+    words = {"DATA": str(dataset), "OUT": str(tmp_path)}
+    monkeypatch.setattr(sys, "argv", ["saves", *(words.get(word, word) for word in asked)])
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(saves.main())
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and message in error and "Traceback" not in error
