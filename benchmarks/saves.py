@@ -117,6 +117,9 @@ def main() -> int:
         ]
         limits = {"every": options.every, "saves": options.saves, "seconds": options.seconds}
         found = measure_saves(options.recipe, asked, options.out / "run", **limits)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     except RecipeError as error:
         print(error, file=sys.stderr)
         return 2

@@ -19,7 +19,8 @@ from megatron_recipe.clouds.secrets import redact
 from megatron_recipe.errors import ConfigError, MachineError
 
 SAY_EVERY_SECONDS = 10.0
-LINE_END = re.compile(rb"[\r\n]")
+LINE_END = re.compile(rb"[\r\n]|(?<=.)(?=rsync: )")
+"""rsync writes why it fails behind its progress, on the same line."""
 NO_REMOTE = "didn't find section in config file"
 FOLLOWS = re.compile(r"^rsync error: |write error: Broken pipe|connection unexpectedly closed|NOTICE: Config file ")
 """Lines that follow from the one which names the cause."""

@@ -15,7 +15,7 @@ from megatron_recipe.sync_background import check_sync
 from megatron_recipe.sync_branches import Branches, branches_of
 from megatron_recipe.sync_pull import pull
 from megatron_recipe.sync_push import push
-from megatron_recipe.sync_store import open_store
+from megatron_recipe.sync_store import call_long, open_store
 
 __all__ = ["place"]  # the fixture
 pytestmark = NEEDS_RSYNC
@@ -128,3 +128,10 @@ def test_a_run_stands_on_what_it_saved_and_did_not_go_back_behind(tmp_path: Path
     assert branches_of(tmp_path) == Branches(frozenset({10, 15, 30}), frozenset({20}))
     note(tmp_path, {"event": "start", "step": 0})
     assert branches_of(tmp_path) == Branches(frozenset(), frozenset({10, 15, 20, 30}))
+
+
+def test_a_reason_that_stands_behind_the_progress_is_said() -> None:
+    full = 'rsync: [receiver] write failed on "x": No space left on device (28)'
+    said = f" 25,065   0%   23.89MB/s    0:00:00 (xfr#2, to-chk=24/32){full}\nrsync error: error in file IO (code 11)\n"
+    with pytest.raises(MachineError, match=r"said: rsync: .*No space left on device"):
+        call_long(["sh", "-c", f"printf %s '{said}'; exit 11"])
