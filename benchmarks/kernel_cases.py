@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.pinned_tiles import TILES, PinnedTiles
+from benchmarks.pinned_tiles import TILES, pinned_tiles
 from megatron_recipe.config import ModelConfig
 from megatron_recipe.layer_kernels import QuackKernels
 from megatron_recipe.wgrad_fusion import add_weight_gradient
@@ -92,8 +92,7 @@ def feed_forward(shape: Shape) -> Iterator[Case]:
     yield from _apart(shape)
     yield from _within(shape, "quack", QuackKernels())
     for tiles in TILES:
-        yield from _within(shape, f"quack, {tiles}", PinnedTiles(tiles))
-    yield from _within(shape, "quack, tiles timed", QuackKernels(times_tiles=True))
+        yield from _within(shape, f"quack, {tiles}", pinned_tiles(tiles))
 
 
 def _apart(shape: Shape) -> Iterator[Case]:
@@ -261,11 +260,13 @@ def loss(shape: Shape) -> Iterator[Case]:
 
         return call
 
-    def quack() -> Call:
+    def one_pass() -> Call:
+        from megatron_recipe.one_pass_loss import cross_entropy
+
         logits, labels, _ = inputs()
 
         def call() -> None:
-            losses = _QuackLoss.apply((logits * 1).view(-1, VOCABULARY), labels.view(-1))
+            losses = cross_entropy((logits * 1).view(-1, VOCABULARY), labels.view(-1))
             torch.autograd.grad(losses.sum(), logits)
 
         return call
@@ -278,23 +279,7 @@ def loss(shape: Shape) -> Iterator[Case]:
     yield Case("two copies of the logits", "torch", copies)
     yield Case("two copies and cross entropy", "TE", lambda: engine(overwrite=False))
     yield Case("two copies and cross entropy", "TE, over the logits", lambda: engine(overwrite=True))
-    yield Case("two copies and cross entropy", "quack, one pass, gradient of 1", quack)
-
-
-class _QuackLoss(torch.autograd.Function):
-    """Losses, and over the logits their gradients, in the forward pass: right where what comes back is 1."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        from quack.cross_entropy import cross_entropy_fwd
-
-        losses, gradient = cross_entropy_fwd(logits, labels, return_dx=True, inplace_backward=True)
-        ctx.save_for_backward(gradient)
-        return losses
-
-    @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, None]:
-        return ctx.saved_tensors[0], None
+    yield Case("two copies and cross entropy", "quack, one pass", one_pass)
 
 
 PARTS = {

@@ -20,7 +20,7 @@ class Kernels:
 
     layer: Literal["engine", "fused"]
     attention: Literal["auto", "cudnn", "flash"]
-    loss: Literal["engine", "megatron"]
+    loss: Literal["fused", "engine", "megatron"]
 
 
 def is_installed(package: str) -> bool:
@@ -46,8 +46,17 @@ def choose(config: Config, capability: tuple[int, int], has: Callable[[str], boo
     return Kernels(
         layer="fused" if wanted.layer == "fused" or fuses else "engine",
         attention="flash" if attends and has(FLASH_ATTENTION) else wanted.attention,
-        loss="megatron" if wanted.loss == "megatron" or config.precision.dtype == "fp16" else "engine",
+        loss=_loss(config, is_hopper, has),
     )
+
+
+def _loss(config: Config, is_hopper: bool, has: Callable[[str], bool]) -> Literal["fused", "engine", "megatron"]:
+    """Cross entropy in one pass where it can be, else Transformer Engine's, else Megatron's."""
+    if config.kernels.loss != "auto":
+        return config.kernels.loss
+    if is_hopper and next(_one_pass_problems(config), None) is None and has(QUACK):
+        return "fused"
+    return "megatron" if config.precision.dtype == "fp16" else "engine"
 
 
 def planned(config: Config, capability: tuple[int, int], has: Callable[[str], bool] = is_installed) -> Config:
@@ -80,6 +89,13 @@ def kernel_problems(config: Config) -> Iterator[str]:
             "kernels.attention=flash needs the package flash-attn-4, which is not installed; "
             "run pip install -e '.[gpu]', or set kernels.attention=auto"
         )
+    if wanted.loss == "fused":
+        yield from _one_pass_problems(config)
+        if not is_installed(QUACK):
+            yield (
+                "kernels.loss=fused needs the package quack-kernels, which is not installed; "
+                "run pip install -e '.[gpu]', or set kernels.loss=auto"
+            )
     if wanted.loss == "engine" and precision.dtype == "fp16":
         yield (
             "kernels.loss=engine does not go with precision.dtype=fp16, which Transformer Engine's cross entropy does "
@@ -95,6 +111,19 @@ def _fused_problems(config: Config) -> Iterator[str]:
         )
     if config.precision.dtype == "fp32":
         yield "kernels.layer=fused is for 16-bit weights, and precision.dtype=fp32; set kernels.layer=auto"
+
+
+def _one_pass_problems(config: Config) -> Iterator[str]:
+    if config.parallel.tensor > 1:
+        yield (
+            "kernels.loss=fused needs whole rows of logits on each rank, and "
+            f"parallel.tensor={config.parallel.tensor}; set parallel.tensor=1, or kernels.loss=auto"
+        )
+    if config.precision.dtype != "bf16":
+        yield (
+            f"kernels.loss=fused is for BF16 logits, and precision.dtype={config.precision.dtype}; "
+            "set kernels.loss=auto"
+        )
 
 
 def _flash_problems(config: Config) -> Iterator[str]:

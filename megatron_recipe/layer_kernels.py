@@ -1,13 +1,17 @@
-"""The kernels that a fused layer is made of: what each computes, and quack's on Hopper cards and newer.
+"""The kernels that a fused layer is made of: what each computes, and which ones do on Hopper cards and newer.
 
 quack (https://github.com/Dao-AILab/quack) writes the SwiGLU and the residual addition into the matrix products that
 surround them, and the residual addition into the norm. With Megatron's modules each of them is a pass of its own over
 the activations: a fifth of a step's time outside the products.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
+
+from megatron_recipe.product_tiles import HOPPER, Product, Tiles, hopper_tiles
 
 
 class LayerKernels(Protocol):
@@ -41,17 +45,14 @@ class LayerKernels(Protocol):
 
 
 class QuackKernels:
-    """quack's kernels, written for sm_90 and up, and Transformer Engine's product for the plain weight gradient.
+    """quack's kernels, written for sm_90 and up, and Transformer Engine's where those are faster.
 
     gate_up has a gate and its up beside each other, so that one thread holds both; `concat_layout` reads and writes
     weights that have all gates first, as Megatron's do.
-
-    times_tiles: choose each product's tiles by timing them at the first call of a shape. That takes several copies of
-    what it is called with and, without room for them, adds to gradients again and again: for benchmarks.
     """
 
-    def __init__(self, *, times_tiles: bool = False) -> None:
-        self.times_tiles = times_tiles
+    def __init__(self, tiles: Callable[[Product, int], Tiles] = hopper_tiles) -> None:
+        self.tiles = tiles
 
     def norm(self, x: Tensor, weight: Tensor, residual: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
         """See `LayerKernels.norm`."""
@@ -64,55 +65,74 @@ class QuackKernels:
     def norm_backward(
         self, gradient: Tensor, sum_gradient: Tensor, summed: Tensor, weight: Tensor, inverse_rms: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See `LayerKernels.norm_backward`."""
-        from quack.rmsnorm import rmsnorm_bwd
+        """See `LayerKernels.norm_backward`. By Transformer Engine, a third faster than quack's."""
+        import transformer_engine.pytorch  # noqa: F401  (makes the next module)
+        from transformer_engine_torch import rmsnorm_bwd_add
 
-        input_gradient, weight_gradient, _bias, _residual = rmsnorm_bwd(
-            summed, weight, gradient, inverse_rms, dresidual_out=sum_gradient, has_residual=True
-        )
-        assert weight_gradient is not None
+        input_gradient, weight_gradient = rmsnorm_bwd_add(gradient, summed, sum_gradient, inverse_rms, weight, 0, False)
         return input_gradient, weight_gradient
 
     def gated_product(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """See `LayerKernels.gated_product`."""
         from quack.gemm_interface import gemm_gated
 
-        gate_up, activation = gemm_gated(x, weight.T, activation="swiglu", concat_layout=("B",), tuned=self.times_tiles)
+        how = self._how("gated", x.shape[1])
+        gate_up, activation = gemm_gated(x, weight.T, activation="swiglu", concat_layout=("B",), tuned=False, **how)
         return gate_up, activation
 
     def gated_product_backward(self, gradient: Tensor, weight: Tensor, gate_up: Tensor) -> tuple[Tensor, Tensor]:
         """See `LayerKernels.gated_product_backward`."""
         from quack.gemm_interface import gemm_dgated
 
-        gate_up_gradient, activation = gemm_dgated(
-            gradient, weight, gate_up, activation="swiglu", tuned=self.times_tiles
-        )
+        how = self._how("gated backward", weight.shape[0])
+        gate_up_gradient, activation = gemm_dgated(gradient, weight, gate_up, activation="swiglu", tuned=False, **how)
         return gate_up_gradient, activation
 
     def product_and_sum(self, x: Tensor, weight: Tensor, addend: Tensor) -> Tensor:
         """See `LayerKernels.product_and_sum`."""
-        from quack.gemm_interface import gemm_add
-
-        return gemm_add(x, weight.T, addend, tuned=self.times_tiles)
+        out = torch.empty_like(addend)
+        self._multiply("sum", x, weight.T, out, addend)
+        return out
 
     def gate_up_to_input(self, gradient: Tensor, weight: Tensor) -> Tensor:
         """See `LayerKernels.gate_up_to_input`."""
-        from quack.gemm_interface import gemm
-
-        product = gemm(gradient, weight, dynamic_scheduler=True, concat_layout=("B",), tuned=self.times_tiles)
-        assert isinstance(product, Tensor)
-        return product
+        out = gradient.new_empty(gradient.shape[0], weight.shape[1])
+        self._multiply("to input", gradient, weight, out, concat_layout=("B",))
+        return out
 
     def add_gate_up_gradient(self, x: Tensor, gradient: Tensor, main_grad: Tensor) -> None:
         """See `LayerKernels.add_gate_up_gradient`."""
-        from quack.gemm_interface import gemm_add_inplace
-
-        gemm_add_inplace(
-            gradient.T, x, main_grad, dynamic_scheduler=True, concat_layout=("C", "out"), tuned=self.times_tiles
-        )
+        self._multiply("to weight", gradient.T, x, main_grad, concat_layout=("C", "out"), add_to_output=True)
 
     def add_gradient(self, x: Tensor, gradient: Tensor, main_grad: Tensor) -> None:
         """See `LayerKernels.add_gradient`."""
         from megatron_recipe.wgrad_fusion import add_weight_gradient
 
         add_weight_gradient(x, gradient, main_grad)
+
+    def _multiply(
+        self, product: Product, left: Tensor, right: Tensor, out: Tensor, addend: Tensor | None = None, **layout: Any
+    ) -> None:
+        """out = left · right + addend, or out += left · right."""
+        from quack.gemm_interface import gemm_tuned
+
+        # what quack's `gemm`, `gemm_add` and `gemm_add_inplace` call, which take no tiles
+        gemm_tuned.fn(left, right, out, addend, **self._how(product, right.shape[1]), **layout)
+
+    def _how(self, product: Product, width: int) -> dict[str, Any]:
+        """quack's arguments for tiles; on cards of another kind than the tiles are for, its own choice."""
+        from quack.gemm_config import GemmConfig
+
+        tiles = self.tiles(product, width)
+        if torch.cuda.get_device_capability()[0] != HOPPER:
+            return {"dynamic_scheduler": tiles.in_turn}
+        config = GemmConfig(
+            tile_m=tiles.rows,
+            tile_n=tiles.columns,
+            pingpong=tiles.ping_pong,
+            cluster_m=tiles.cluster[0],
+            cluster_n=tiles.cluster[1],
+            is_dynamic_persistent=False,
+            device_capacity=HOPPER,
+        )
+        return {"config": config, "dynamic_scheduler": tiles.in_turn}

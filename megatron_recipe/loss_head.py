@@ -1,16 +1,24 @@
 """From logits to the loss of each token, without a second copy of the logits.
 
-Transformer Engine's cross entropy computes in FP32 from 16-bit logits and writes their gradient over them: 2 bytes a
-logit instead of the 10 of Megatron's. With a vocabulary of 32,000 that is 1 GiB for 4,096 tokens.
+The gradient is computed in FP32 from 16-bit logits and written over them: 2 bytes a logit instead of the 10 of
+Megatron's. With a vocabulary of 32,000 that is 1 GiB for 4,096 tokens.
 """
 
 from megatron.core import parallel_state
 from megatron.core.models.gpt.gpt_model import GPTModel
 from torch import Tensor
 
+from megatron_recipe.kernels import Kernels
+
+
+def gpt_model(chosen: Kernels | None) -> type[GPTModel]:
+    """The kind of GPT model whose loss is computed as chosen; None is Megatron's."""
+    kinds = {"fused": GPTModelWithOnePassLoss, "engine": GPTModelWithOverwrittenLogits, "megatron": GPTModel}
+    return kinds[chosen.loss] if chosen else GPTModel
+
 
 class GPTModelWithOverwrittenLogits(GPTModel):
-    """Megatron's GPTModel, whose logits nobody reads after the loss. Needs Transformer Engine, and BF16 or FP32."""
+    """Transformer Engine's cross entropy, which writes over the logits on the way back. Needs BF16 or FP32."""
 
     def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Losses in nats, FP32, [batch, length]. labels: [batch, length]; logits: [length, batch, vocabulary]."""
@@ -24,3 +32,15 @@ class GPTModelWithOverwrittenLogits(GPTModel):
             overwrite_input=True,
         )
         return losses.transpose(0, 1).contiguous()
+
+
+class GPTModelWithOnePassLoss(GPTModel):
+    """`one_pass_loss`, which writes over the logits at once. Needs BF16 and whole rows of logits on each rank."""
+
+    def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
+        """Losses in nats, FP32, [batch, length]. labels: [batch, length]; logits: [length, batch, vocabulary]."""
+        from megatron_recipe.one_pass_loss import cross_entropy
+
+        rows = logits.contiguous().view(-1, logits.shape[-1])
+        losses = cross_entropy(rows, labels.transpose(0, 1).reshape(-1))
+        return losses.view(logits.shape[:2]).transpose(0, 1).contiguous()

@@ -30,7 +30,7 @@ from megatron_recipe.config import Config, MemoryConfig
 from megatron_recipe.flops import padded_vocab_size
 from megatron_recipe.kernels import Kernels
 from megatron_recipe.local_layers import RMSNorm, local_layer_spec
-from megatron_recipe.loss_head import GPTModelWithOverwrittenLogits
+from megatron_recipe.loss_head import gpt_model
 from megatron_recipe.padded_vocabulary import leave_padding_out
 from megatron_recipe.rope_scaling import scale_rotary_frequencies
 
@@ -156,8 +156,7 @@ def build_gpt(config: Config, vocab_size: int, virtual_stage: int | None = None)
     if megatron.fused_single_qkv_rope:
         engine_layers.use_rotary_kernels()
     chosen = chosen_kernels(config)
-    kind = GPTModelWithOverwrittenLogits if chosen and chosen.loss == "engine" else GPTModel
-    gpt = kind(
+    gpt = gpt_model(chosen)(
         config=megatron,
         transformer_layer_spec=layer_spec(megatron, config.memory, chosen, virtual_stage),
         vocab_size=padded_vocab_size(vocab_size, config.model),

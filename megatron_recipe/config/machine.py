@@ -67,6 +67,7 @@ class KernelsConfig(Section):
     attention: Literal["auto", "cudnn", "flash"] = "auto"
     """`cudnn`: Transformer Engine's. `flash`: the package flash-attn-4, on Hopper cards and newer; needs
     parallel.context=1. `auto`: flash where it is there, else Transformer Engine's choice."""
-    loss: Literal["auto", "engine", "megatron"] = "auto"
-    """Cross entropy. `engine`: Transformer Engine's, which keeps 2 bytes a logit. `megatron`: Megatron's own, with 10,
-    and the one for FP16. `auto`: engine wherever it can."""
+    loss: Literal["auto", "fused", "engine", "megatron"] = "auto"
+    """Cross entropy. `fused`: loss and gradient in one pass over the logits (BF16: the package quack-kernels, Hopper
+    cards and newer; needs parallel.tensor=1). `engine`: Transformer Engine's, in two, which keeps 2 bytes a logit, too.
+    `megatron`: Megatron's own, with 10, and the one for FP16. `auto`: the first of these that can be."""

@@ -21,11 +21,12 @@ CHOICES = {
     "fused layer": ("kernels.layer=fused",),
     "fused layer, norms of heads": ("kernels.layer=fused", "model.qk_norm=true"),
     "cross entropy over the logits": ("kernels.loss=engine",),
+    "cross entropy in one pass": ("kernels.loss=fused",),
     "flash attention": ("kernels.attention=flash",),
     "rounded states": ("optimizer.states=bf16", "precision.gradients=bf16"),
     "rounded states, whole gradients": ("optimizer.states=bf16",),
 }
-PACKAGES = {"kernels.layer=fused": "quack", "kernels.attention=flash": "flash_attn"}
+PACKAGES = {"kernels.layer=fused": "quack", "kernels.loss=fused": "quack", "kernels.attention=flash": "flash_attn"}
 
 
 @pytest.fixture(scope="module", autouse=True)

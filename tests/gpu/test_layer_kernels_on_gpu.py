@@ -17,16 +17,16 @@ def relative(out: torch.Tensor, reference: torch.Tensor) -> float:
     return float((out.float() - reference.float()).norm() / reference.float().norm())
 
 
-@pytest.fixture(params=[None, "128x256", "256x128"])
+@pytest.fixture(params=[None, "128x192", "256x128"])
 def pair(request):
-    """quack's with its own tiles and with others (benchmarks/pinned_tiles.py)."""
+    """quack's with the tiles that are chosen and with others (benchmarks/pinned_tiles.py)."""
     pytest.importorskip("quack")
     from torch_kernels import TorchKernels
 
-    from benchmarks.pinned_tiles import PinnedTiles
+    from benchmarks.pinned_tiles import pinned_tiles
     from megatron_recipe.layer_kernels import QuackKernels
 
-    return PinnedTiles(request.param) if request.param else QuackKernels(), TorchKernels()
+    return pinned_tiles(request.param) if request.param else QuackKernels(), TorchKernels()
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -55,12 +55,14 @@ def test_norm(pair, with_residual):
     assert_close(*both(pair, "norm_backward", *gradients, fast[1], weight, fast[2]))
 
 
-def test_products(pair):
-    x, up, down = random(TOKENS, WIDTH), random(2 * FFN, WIDTH) / WIDTH**0.5, random(WIDTH, FFN) / FFN**0.5
+@pytest.mark.parametrize("width", [256, 1024, 2048, 3072])
+def test_products(pair, width):
+    """Models of widths that have tiles of their own."""
+    x, up, down = random(TOKENS, width), random(2 * FFN, width) / width**0.5, random(width, FFN) / FFN**0.5
     fast, exact = both(pair, "gated_product", x, up)
     assert_close(fast, exact)
     gate_up, activation = fast
-    residual, gradient = random(TOKENS, WIDTH), random(TOKENS, WIDTH)
+    residual, gradient = random(TOKENS, width), random(TOKENS, width)
     assert_close(*both(pair, "product_and_sum", activation, down, residual))
     fast, exact = both(pair, "gated_product_backward", gradient, down, gate_up)
     assert_close(fast, exact)
@@ -69,9 +71,10 @@ def test_products(pair):
 
 @pytest.mark.parametrize(("name", "rows"), [("add_gate_up_gradient", 2 * FFN), ("add_gradient", FFN)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_weight_gradients_are_added(pair, name, rows, dtype):
-    x, gradient = random(TOKENS, WIDTH), random(TOKENS, rows)
-    before = torch.randn(rows, WIDTH, device="cuda").to(dtype)
+@pytest.mark.parametrize("width", [256, 1024, 2048, 3072])
+def test_weight_gradients_are_added(pair, name, rows, dtype, width):
+    x, gradient = random(TOKENS, width), random(TOKENS, rows)
+    before = torch.randn(rows, width, device="cuda").to(dtype)
     fast, exact = before.clone(), before.float().clone()
     getattr(pair[0], name)(x, gradient, fast)
     getattr(pair[1], name)(x.float(), gradient.float(), exact)

@@ -263,6 +263,21 @@ BROKEN = {
         1,
         ["kernels.loss=engine", "precision.dtype=fp16", "set kernels.loss=auto"],
     ),
+    "a cross entropy in one pass needs whole rows": (
+        ["kernels.loss=fused", "parallel.tensor=2"],
+        2,
+        ["kernels.loss=fused", "parallel.tensor=2", "set parallel.tensor=1, or kernels.loss=auto"],
+    ),
+    "a cross entropy in one pass is of BF16": (
+        ["kernels.loss=fused", "precision.dtype=fp16"],
+        1,
+        ["kernels.loss=fused", "precision.dtype=fp16", "set kernels.loss=auto"],
+    ),
+    "a cross entropy in one pass needs quack": (
+        ["kernels.loss=fused", "precision.dtype=bf16"],
+        1,
+        ["kernels.loss=fused", "quack-kernels", "or set kernels.loss=auto"],
+    ),
     "masked documents are not split": (
         ["data.mask_between_documents=true", "parallel.context=2"],
         2,

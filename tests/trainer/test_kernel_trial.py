@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -55,8 +56,8 @@ def test_kernels_that_fail_are_left_out_and_said_once(tried, capsys, trial, reas
     assert names == ["quack_error", "flash_attention_error"]
     said = capsys.readouterr().err.splitlines()
     assert said == [
-        f"{QUACK} is installed, but its kernels cannot be used here ({reason}); Transformer Engine's layers take their "
-        "place, 3 % slower; set kernels.layer=engine to try no more",
+        f"{QUACK} is installed, but its kernels cannot be used here ({reason}); Transformer Engine's layers and "
+        "cross entropy take their place, 6 % slower; set kernels.layer=engine and kernels.loss=engine to try no more",
         f"{FLASH_ATTENTION} is installed, but its kernels cannot be used here ({reason}); cuDNN's attention takes its "
         "place, 2 % slower; set kernels.attention=cudnn to try no more",
     ]
@@ -89,9 +90,11 @@ def plain_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor)
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The trials with plain torch in the kernels' place."""
     flash = SimpleNamespace(causal_attention=plain_attention)
+    in_one_pass = SimpleNamespace(cross_entropy=partial(torch.nn.functional.cross_entropy, reduction="none"))
     monkeypatch.setattr(kernel_trial, "numbers", lambda *shape: torch.randn(*shape).bfloat16())
     monkeypatch.setattr(layer_kernels, "QuackKernels", TorchKernels)
     monkeypatch.setitem(sys.modules, "megatron_recipe.flash_attention", flash)
+    monkeypatch.setitem(sys.modules, "megatron_recipe.one_pass_loss", in_one_pass)
 
 
 def test_right_kernels_pass_their_trials(on_cpu):
@@ -111,8 +114,9 @@ def test_wrong_kernels_do_not(on_cpu, monkeypatch):
 @pytest.mark.parametrize(
     ("sets", "card"),
     [
-        (("kernels.layer=fused", "kernels.attention=flash"), HOPPER),  # who asks for them is told how they fail
-        (("kernels.layer=engine", "kernels.attention=cudnn"), HOPPER),
+        # who asks for them is told how they fail
+        (("kernels.layer=fused", "kernels.attention=flash", "kernels.loss=fused"), HOPPER),
+        (("kernels.layer=engine", "kernels.attention=cudnn", "kernels.loss=engine"), HOPPER),
         (("parallel.tensor=2", "parallel.context=2"), HOPPER),
         ((), (8, 0)),
     ],
@@ -121,3 +125,16 @@ def test_nothing_is_tried_that_would_not_be_taken(tried, sets, card):
     names = tried(fails)
     choose(load_config("gpt_1b", sets), card, runs_here)
     assert names == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda logits, labels: torch.nn.functional.cross_entropy(logits, labels.roll(1), reduction="none"),
+        lambda logits, labels: (logits * float("nan")).sum(-1),
+    ],
+)
+def test_a_wrong_cross_entropy_is_found(on_cpu, monkeypatch, wrong):
+    monkeypatch.setattr(sys.modules["megatron_recipe.one_pass_loss"], "cross_entropy", wrong)
+    error = kernel_trial.quack_error()
+    assert not error < 10 * LARGEST_ERROR

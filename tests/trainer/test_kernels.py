@@ -63,10 +63,29 @@ def test_without_flash_attention_it_is_transformer_engines(packages_are_missing)
     assert choose(load_config("gpt_1b"), HOPPER).attention == "auto"
 
 
-def test_the_loss_is_transformer_engines_where_it_reads_the_type():
-    assert choose(load_config("gpt_1b"), HOPPER) == Kernels("fused", "flash", "engine")
-    assert choose(load_config("gpt_1b", ("precision.dtype=fp16",)), AMPERE).loss == "megatron"
-    assert choose(load_config("gpt_1b", ("kernels.loss=megatron",)), HOPPER).loss == "megatron"
+@pytest.mark.parametrize(
+    ("recipe", "sets", "card", "loss"),
+    [
+        ("gpt_1b_fp8", (), HOPPER, "fused"),
+        ("gpt_1b", (), AMPERE, "engine"),
+        ("gpt_1b", ("parallel.tensor=2",), HOPPER, "engine"),
+        ("gpt_1b", ("precision.dtype=fp32",), HOPPER, "engine"),
+        ("gpt_1b", ("precision.dtype=fp16",), HOPPER, "megatron"),
+        ("gpt_1b", ("precision.dtype=fp16",), AMPERE, "megatron"),
+        ("gpt_1b", ("kernels.loss=megatron",), HOPPER, "megatron"),
+        ("gpt_1b", ("kernels.loss=engine",), HOPPER, "engine"),
+    ],
+)
+def test_the_loss_is_in_one_pass_where_it_can_be(recipe, sets, card, loss):
+    assert choose(load_config(recipe, sets), card).loss == loss
+
+
+def test_hopper_cards_with_all_packages_have_all_that_is_fast():
+    assert choose(load_config("gpt_1b"), HOPPER) == Kernels("fused", "flash", "fused")
+
+
+def test_without_quack_the_loss_is_transformer_engines(packages_are_missing):
+    assert choose(load_config("gpt_1b"), HOPPER).loss == "engine"
 
 
 def test_a_plan_for_another_machine_takes_its_packages_to_be_there(packages_are_missing, monkeypatch):
