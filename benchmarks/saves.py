@@ -51,7 +51,7 @@ def measure_saves(
     times = {record["step"]: record["step_seconds"] for record in records(folder)}
     usual = statistics.median(seconds for step, seconds in times.items() if every // 2 < step <= every)
     found = []
-    for (first, last), event in zip(during, events(folder, "checkpoint_saved"), strict=False):
+    for (first, last), event in zip(during[:saves], events(folder, "checkpoint_saved"), strict=False):
         slower = sum(times[step] - usual for step in range(first + 1, last + 1) if step in times)
         found.append(
             {

@@ -8,13 +8,20 @@ from megatron.core import parallel_state
 from megatron.core.models.gpt.gpt_model import GPTModel
 from torch import Tensor
 
+from megatron_recipe.kernel_trial import loss_runs_here
 from megatron_recipe.kernels import Kernels
 
 
-def gpt_model(chosen: Kernels | None) -> type[GPTModel]:
-    """The kind of GPT model whose loss is computed as chosen; None is Megatron's."""
-    kinds = {"fused": GPTModelWithOnePassLoss, "engine": GPTModelWithOverwrittenLogits, "megatron": GPTModel}
-    return kinds[chosen.loss] if chosen else GPTModel
+def gpt_model(chosen: Kernels | None, vocabulary: int) -> type[GPTModel]:
+    """The kind of GPT model whose loss is computed as chosen; None is Megatron's.
+
+    vocabulary: logits of a token. Where quack cannot compute with so many, Transformer Engine does.
+    """
+    if chosen is None or chosen.loss == "megatron":
+        return GPTModel
+    if chosen.loss == "fused" and loss_runs_here(vocabulary):
+        return GPTModelWithOnePassLoss
+    return GPTModelWithOverwrittenLogits
 
 
 class GPTModelWithOverwrittenLogits(GPTModel):

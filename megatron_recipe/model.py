@@ -156,10 +156,11 @@ def build_gpt(config: Config, vocab_size: int, virtual_stage: int | None = None)
     if megatron.fused_single_qkv_rope:
         engine_layers.use_rotary_kernels()
     chosen = chosen_kernels(config)
-    gpt = gpt_model(chosen)(
+    padded_size = padded_vocab_size(vocab_size, config.model)
+    gpt = gpt_model(chosen, padded_size)(
         config=megatron,
         transformer_layer_spec=layer_spec(megatron, config.memory, chosen, virtual_stage),
-        vocab_size=padded_vocab_size(vocab_size, config.model),
+        vocab_size=padded_size,
         max_sequence_length=config.model.sequence_length_tokens,
         pre_process=parallel.is_first_stage(virtual_stage),
         post_process=parallel.is_last_stage(virtual_stage),

@@ -41,7 +41,7 @@ def test_a_variant_is_read_from_its_settings() -> None:
     assert Variant.read("x", "-") == Variant("x", ())
     with pytest.raises(ConfigError, match=r"'fused' is no setting; write section\.field=value"):
         Variant.read("x", "fused")
-    with pytest.raises(ConfigError, match="tiles=1x1 is not one of 128x256, "):
+    with pytest.raises(ConfigError, match="tiles=1x1 is not one of 128x192, "):
         Variant.read("x", "tiles=1x1")
     with pytest.raises(ConfigError, match="unknown peer 'llama'; known: transformers, "):
         Variant.read("x", "peer=llama")

@@ -1,5 +1,6 @@
 """On a GPU: each choice of kernels trains as the plain one, and is continued where it stopped."""
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,8 @@ CHOICES = {
     "rounded states": ("optimizer.states=bf16", "precision.gradients=bf16"),
     "rounded states, whole gradients": ("optimizer.states=bf16",),
 }
+BACKENDS = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN", "NVTE_FLASH_ATTN_V2", "NVTE_FLASH_ATTN_V3")
+"""Megatron chooses attention by these variables, and refuses to change them for a second model of the process."""
 PACKAGES = {"kernels.layer=fused": "quack", "kernels.loss=fused": "quack", "kernels.attention=flash": "flash_attn"}
 
 
@@ -36,15 +39,15 @@ def groups() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_backend_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Megatron chooses attention by variables, and refuses to change them."""
-    for name in ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN", "NVTE_FLASH_ATTN_V2", "NVTE_FLASH_ATTN_V3"):
+def environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in BACKENDS:
         monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
 
 
 def run_of(precision: str, *sets: str) -> DirectRun:
     """A run on the GPU; skips the test where a package is missing."""
+    for name in BACKENDS:
+        os.environ.pop(name, None)
     for choice in sets:
         if precision == "bf16" and choice in PACKAGES and find_spec(PACKAGES[choice]) is None:
             pytest.skip(f"{choice} needs {PACKAGES[choice]}")

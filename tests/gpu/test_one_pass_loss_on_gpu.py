@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from megatron_recipe.kernel_trial import loss_runs_here
 from megatron_recipe.kernels import HOPPER, QUACK, is_installed
 
 pytestmark = pytest.mark.skipif(
@@ -12,9 +13,18 @@ pytestmark = pytest.mark.skipif(
 ROWS = 1000
 
 
+@pytest.mark.parametrize("vocabulary", [640, 32_000, 50_304, 262_144])
+def test_usual_vocabularies_are_taken(vocabulary):
+    assert loss_runs_here(vocabulary)
+
+
 @pytest.mark.parametrize("vocabulary", [640, 32_000, 50_304, 151_936, 262_144])
-def test_losses_and_gradients_are_torchs(vocabulary):
+def test_losses_and_gradients_of_those_that_are_taken_are_torchs(vocabulary):
+    """quack 0.6.5 makes NaN of 151,936 where no gradient is wanted."""
     from megatron_recipe.one_pass_loss import cross_entropy
+
+    if not loss_runs_here(vocabulary):
+        pytest.skip("Transformer Engine's is taken")
 
     logits = (3 * torch.randn(ROWS, vocabulary, device="cuda")).bfloat16().requires_grad_()
     labels = torch.randint(vocabulary, (ROWS,), device="cuda")
