@@ -90,7 +90,7 @@ def _product(left: Tensor, right: Tensor) -> Call:
 def feed_forward(shape: Shape) -> Iterator[Case]:
     """SwiGLU with the products beside it: apart, and in one kernel."""
     yield from _apart(shape)
-    yield from _within(shape, "quack", QuackKernels())
+    yield from _within(shape, "quack, as chosen", QuackKernels())
     for tiles in TILES:
         yield from _within(shape, f"quack, {tiles}", pinned_tiles(tiles))
 
@@ -173,7 +173,7 @@ def norm(shape: Shape) -> Iterator[Case]:
 
         return call
 
-    def quack() -> Call:
+    def fused() -> Call:
         kernels = QuackKernels()
         x, residual, weight = values(rows, width), values(rows, width), values(width)
         gradients = values(rows, width), values(rows, width)
@@ -185,7 +185,7 @@ def norm(shape: Shape) -> Iterator[Case]:
         return call
 
     yield Case("norm and residual, both ways", "TE, torch", engine)
-    yield Case("norm and residual, both ways", "quack", quack)
+    yield Case("norm and residual, both ways", "quack, TE", fused)
 
 
 def attention(shape: Shape) -> Iterator[Case]:

@@ -4,7 +4,7 @@ Run on a machine with a GPU and Transformer Engine (five minutes on an H100, mor
 
     python -m benchmarks.kernels --out kernels.json
     python -m benchmarks.kernels --recipe gpt_3b --micro-batch 2 --only attention loss
-    python -m benchmarks.kernels --recipe gpt_300m --only feed_forward --skip timed 256x192
+    python -m benchmarks.kernels --recipe gpt_300m --only feed_forward --skip given across
 
 Each line is the median of many calls on random values at the recipe's shapes, for one layer: microseconds, nanoseconds
 a token and, for products and attention, TFLOP/s. A kernel that is not installed or fails says why, and the rest go on.

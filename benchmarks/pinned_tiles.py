@@ -23,12 +23,16 @@ SIZES = {
     "256x192": Tiles(256, 192),
 }
 """Rows and columns. The first one is what quack takes by itself."""
+ORDERS = {"": True, " given": False}
+"""Tiles in turn, or given to the blocks of threads from the beginning."""
+CLUSTERS = {"": (2, 1), " across": (1, 2)}
+"""Two blocks load columns together, or rows."""
 TILES = {
-    name: tiles
+    f"{size}{order}{cluster}": replace(tiles, in_turn=ORDERS[order], cluster=CLUSTERS[cluster])
     for size, tiles in SIZES.items()
-    for name, tiles in {size: tiles, f"{size} given": replace(tiles, in_turn=False)}.items()
+    for order in ORDERS
+    for cluster in CLUSTERS
 }
-"""In turn, and given to the blocks of threads from the beginning."""
 
 
 def pinned_tiles(tiles: str) -> QuackKernels:

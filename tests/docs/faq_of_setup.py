@@ -110,9 +110,9 @@ def kernels_fail(scene: Scene) -> str:
     scene.patch.setattr(kernel_trial, "quack_error", fails)
     scene.patch.setattr(torch.cuda, "device", lambda index: nullcontext())
     scene.patch.delenv("RANK", raising=False)
-    kernel_trial._failure.cache_clear()
+    kernel_trial._package_works.cache_clear()
     assert not kernel_trial.runs_here(kernel_trial.QUACK)
-    kernel_trial._failure.cache_clear()
+    kernel_trial._package_works.cache_clear()
     return scene.printed().strip()
 
 
