@@ -39,14 +39,15 @@ def _package_works(package: str) -> bool:
 
 
 @cache
-def loss_runs_here(vocabulary: int) -> bool:
-    """Whether quack's cross entropy computes what it should of rows of so many logits; says why not, once.
+def loss_runs_here(vocabulary: int, padded: int) -> bool:
+    """Whether quack's cross entropy computes what it should of rows of `padded` logits; says why not, once.
 
     Of 151,936 quack 0.6.5 makes NaN in validation: the last of 16 blocks of threads has no logits of a row.
+    vocabulary: those of them that stand for tokens.
     """
     return _works(
-        lambda: one_pass_loss_error(vocabulary),
-        f"{QUACK}' cross entropy cannot be used with a vocabulary of {vocabulary:,}",
+        lambda: one_pass_loss_error(vocabulary, padded),
+        f"{QUACK}' cross entropy cannot be used with a vocabulary of {padded:,}",
         "Transformer Engine's takes its place, 1 % slower; set kernels.loss=engine to try no more",
     )
 
@@ -78,11 +79,12 @@ def quack_error() -> float:
     return largest(forward, back)
 
 
-def one_pass_loss_error(vocabulary: int) -> float:
+def one_pass_loss_error(vocabulary: int, padded: int) -> float:
     """The largest relative error of losses in validation and in training, and of the gradient, against FP32."""
     from megatron_recipe.one_pass_loss import cross_entropy
 
-    logits = numbers(ROWS_OF_LOGITS, vocabulary)
+    logits = numbers(ROWS_OF_LOGITS, padded)
+    logits[:, vocabulary:] = torch.finfo(logits.dtype).min  # as `padded_vocabulary` has it
     labels = torch.arange(ROWS_OF_LOGITS, device=logits.device) * (vocabulary // ROWS_OF_LOGITS)
     wide = logits.float().requires_grad_()
     exact = torch.nn.functional.cross_entropy(wide, labels, reduction="none")

@@ -12,14 +12,14 @@ from megatron_recipe.kernel_trial import loss_runs_here
 from megatron_recipe.kernels import Kernels
 
 
-def gpt_model(chosen: Kernels | None, vocabulary: int) -> type[GPTModel]:
+def gpt_model(chosen: Kernels | None, vocabulary: int, padded: int) -> type[GPTModel]:
     """The kind of GPT model whose loss is computed as chosen; None is Megatron's.
 
-    vocabulary: logits of a token. Where quack cannot compute with so many, Transformer Engine does.
+    vocabulary, padded: tokens, and logits of each. Where quack cannot compute with so many, Transformer Engine does.
     """
     if chosen is None or chosen.loss == "megatron":
         return GPTModel
-    if chosen.loss == "fused" and loss_runs_here(vocabulary):
+    if chosen.loss == "fused" and loss_runs_here(vocabulary, padded):
         return GPTModelWithOnePassLoss
     return GPTModelWithOverwrittenLogits
 

@@ -157,7 +157,7 @@ def build_gpt(config: Config, vocab_size: int, virtual_stage: int | None = None)
         engine_layers.use_rotary_kernels()
     chosen = chosen_kernels(config)
     padded_size = padded_vocab_size(vocab_size, config.model)
-    gpt = gpt_model(chosen, padded_size)(
+    gpt = gpt_model(chosen, vocab_size, padded_size)(
         config=megatron,
         transformer_layer_spec=layer_spec(megatron, config.memory, chosen, virtual_stage),
         vocab_size=padded_size,

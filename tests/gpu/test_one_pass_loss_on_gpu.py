@@ -15,7 +15,8 @@ ROWS = 1000
 
 @pytest.mark.parametrize("vocabulary", [640, 32_000, 50_304, 262_144])
 def test_usual_vocabularies_are_taken(vocabulary):
-    assert loss_runs_here(vocabulary)
+    assert loss_runs_here(vocabulary, vocabulary)
+    assert loss_runs_here(vocabulary - 127, vocabulary)
 
 
 @pytest.mark.parametrize("vocabulary", [640, 32_000, 50_304, 151_936, 262_144])
@@ -23,7 +24,7 @@ def test_losses_and_gradients_of_those_that_are_taken_are_torchs(vocabulary):
     """quack 0.6.5 makes NaN of 151,936 where no gradient is wanted."""
     from megatron_recipe.one_pass_loss import cross_entropy
 
-    if not loss_runs_here(vocabulary):
+    if not loss_runs_here(vocabulary, vocabulary):
         pytest.skip("Transformer Engine's is taken")
 
     logits = (3 * torch.randn(ROWS, vocabulary, device="cuda")).bfloat16().requires_grad_()

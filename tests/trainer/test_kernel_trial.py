@@ -152,14 +152,14 @@ def nan_in_validation(logits, labels):
 def test_a_cross_entropy_that_fails_is_left_out_and_said_once(on_cpu, capsys, monkeypatch, wrong):
     monkeypatch.setattr(sys.modules["megatron_recipe.one_pass_loss"], "cross_entropy", wrong)
     for _ in range(2):
-        assert gpt_model(FAST, 151_936) is GPTModelWithOverwrittenLogits
+        assert gpt_model(FAST, 151_665, 151_936) is GPTModelWithOverwrittenLogits
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("quack-kernels' cross entropy cannot be used with a vocabulary of 151,936 (")
     assert said.endswith("; Transformer Engine's takes its place, 1 % slower; set kernels.loss=engine to try no more")
 
 
 def test_a_right_one_is_taken_without_a_word(on_cpu, capsys):
-    assert gpt_model(FAST, 1000) is GPTModelWithOnePassLoss
+    assert gpt_model(FAST, 1000, 1024) is GPTModelWithOnePassLoss
     assert capsys.readouterr().err == ""
 
 
@@ -172,4 +172,17 @@ def test_a_right_one_is_taken_without_a_word(on_cpu, capsys):
     ],
 )
 def test_other_losses_are_not_tried(chosen, kind):
-    assert gpt_model(chosen, 1000) is kind
+    assert gpt_model(chosen, 1000, 1024) is kind
+
+
+def test_the_trial_has_the_runs_padding(on_cpu, monkeypatch):
+    seen = []
+
+    def remembered(logits, labels):
+        seen.append((logits.shape[1], int((logits[0] < -1e38).sum()), int(labels.max())))
+        return right_losses(logits, labels)
+
+    monkeypatch.setattr(sys.modules["megatron_recipe.one_pass_loss"], "cross_entropy", remembered)
+    assert gpt_model(FAST, 1000, 1024) is GPTModelWithOnePassLoss
+    assert {(width, padding) for width, padding, _ in seen} == {(1024, 24)}
+    assert all(label < 1000 for *_, label in seen)
