@@ -191,7 +191,8 @@ class LocalText(BaseReader):
         if num_bad > self.max_bad_lines:
             before = f"; {num_bad - 1:,} bad lines before it" if num_bad > 1 else ""
             raise DataError(
-                f"{document.metadata[BAD_LINE]}{before}; mend it, or drop such lines up to a limit: max_bad_lines"
+                f"{document.metadata[BAD_LINE]}{before}; mend it, or let a data recipe drop such lines up to a limit: "
+                "max_bad_lines"
             )
 
 
