@@ -1,7 +1,7 @@
 """quack's products with tiles of a given size instead of those that `product_tiles.hopper_tiles` chooses.
 
-A matrix whose columns are no multiple of a tile's leaves a part of the last tiles empty: of 1,024 columns in tiles of
-192 an eighth of the arithmetic is for nothing, of 2,048 a thirtieth. Which tiles are faster all the same is measured:
+A matrix whose columns are no multiple of a tile's leaves a part of the last tiles empty: with 1,024 columns in tiles of
+192 a ninth of the arithmetic is for nothing, with 2,048 a thirtieth. Which tiles are faster all the same is measured:
 `benchmarks.kernels` for each product, `benchmarks.step_profile --variant NAME tiles=128x256` for a step.
 """
 

@@ -83,8 +83,7 @@ class ResidualRMSNorm(torch.nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Norm and sum of x and residual, each [length, batch, hidden]; without a residual the sum is x."""
-        normed, summed = _Norm.apply(x, residual, self.weight, self.epsilon, self.kernels)
-        return normed, summed
+        return norm_of_sum(x, residual, self.weight, self.epsilon, self.kernels)
 
 
 class FusedFeedForward(MLP):
@@ -116,10 +115,24 @@ class FusedFeedForward(MLP):
             # The modules only hold the weights. Their hooks wait for weights that are still gathered.
             for hook in linear._forward_pre_hooks.values():
                 hook(linear, ())
-        output: Tensor = _FeedForward.apply(
-            hidden_states, residual, self.linear_fc1.weight, self.linear_fc2.weight, self.kernels
-        )
-        return output
+        return feed_forward(hidden_states, residual, self.linear_fc1.weight, self.linear_fc2.weight, self.kernels)
+
+
+def norm_of_sum(
+    x: Tensor, residual: Tensor | None, weight: Tensor, epsilon: float, kernels: LayerKernels
+) -> tuple[Tensor, Tensor]:
+    """RMSNorm of x + residual, and that sum. All but the weight: [length, batch, hidden]."""
+    normed, summed = _Norm.apply(x, residual, weight, epsilon, kernels)
+    return normed, summed
+
+
+def feed_forward(x: Tensor, residual: Tensor, up: Tensor, down: Tensor, kernels: LayerKernels) -> Tensor:
+    """SwiGLU between two products, plus the residual. x, residual and the result: [length, batch, hidden].
+
+    up, down: [2 × ffn, hidden] and [hidden, ffn], each with the `main_grad` that its gradient is added to.
+    """
+    output: Tensor = _FeedForward.apply(x, residual, up, down, kernels)
+    return output
 
 
 class _Norm(torch.autograd.Function):

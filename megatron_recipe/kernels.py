@@ -13,6 +13,10 @@ HOPPER = (9, 0)
 
 QUACK, FLASH_ATTENTION = "quack-kernels", "flash-attn-4"
 
+Part = Literal["layer", "attention", "loss"]
+PACKAGES: dict[Part, str] = {"layer": QUACK, "attention": FLASH_ATTENTION, "loss": QUACK}
+"""Whose kernels are the fast ones of each part, in BF16."""
+
 
 @dataclass(frozen=True)
 class Kernels:
@@ -32,41 +36,50 @@ def is_installed(package: str) -> bool:
     return True
 
 
-def choose(config: Config, capability: tuple[int, int], has: Callable[[str], bool] = is_installed) -> Kernels:
+def has_package(part: Part, _config: Config) -> bool:
+    """Whether the package of a part's fast kernels is there."""
+    return is_installed(PACKAGES[part])
+
+
+Has = Callable[[Part, Config], bool]
+"""Whether the fast kernels of a part can be used for a configuration."""
+
+
+def choose(config: Config, capability: tuple[int, int], has: Has = has_package) -> Kernels:
     """The kernels of a run on a card of this compute capability, where Transformer Engine is there.
 
-    has: whether a package is there, by the name of its distribution; asked only where `auto` would take it.
+    has: asked only where `auto` would take them.
     """
     wanted = config.kernels
     is_hopper = capability >= HOPPER
     fuses = wanted.layer == "auto" and is_hopper and next(_fused_problems(config), None) is None
     # FP8's fusions are Transformer Engine's own
-    fuses = fuses and (config.precision.fp8 != "off" or has(QUACK))
+    fuses = fuses and (config.precision.fp8 != "off" or has("layer", config))
     attends = wanted.attention == "auto" and is_hopper and next(_flash_problems(config), None) is None
     return Kernels(
         layer="fused" if wanted.layer == "fused" or fuses else "engine",
-        attention="flash" if attends and has(FLASH_ATTENTION) else wanted.attention,
+        attention="flash" if attends and has("attention", config) else wanted.attention,
         loss=_loss(config, is_hopper, has),
     )
 
 
-def _loss(config: Config, is_hopper: bool, has: Callable[[str], bool]) -> Literal["fused", "engine", "megatron"]:
+def _loss(config: Config, is_hopper: bool, has: Has) -> Literal["fused", "engine", "megatron"]:
     """Cross entropy in one pass where it can be, else Transformer Engine's, else Megatron's."""
     if config.kernels.loss != "auto":
         return config.kernels.loss
-    if is_hopper and next(_one_pass_problems(config), None) is None and has(QUACK):
+    if is_hopper and next(_one_pass_problems(config), None) is None and has("loss", config):
         return "fused"
     return "megatron" if config.precision.dtype == "fp16" else "engine"
 
 
-def planned(config: Config, capability: tuple[int, int], has: Callable[[str], bool] = is_installed) -> Config:
+def planned(config: Config, capability: tuple[int, int], has: Has = has_package) -> Config:
     """The configuration with the layer and the loss that a run on such a card will have, for estimates.
 
     On a machine without Transformer Engine the plan is for another one, where all packages are taken to be there.
     has: as for `choose`.
     """
     is_here = find_spec("transformer_engine") is not None
-    chosen = choose(config, capability, has if is_here else lambda package: True)
+    chosen = choose(config, capability, has if is_here else lambda part, config: True)
     return config.model_copy(
         update={"kernels": config.kernels.model_copy(update={"layer": chosen.layer, "loss": chosen.loss})}
     )

@@ -6,6 +6,7 @@ the activations: a fifth of a step's time outside the products.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -121,18 +122,27 @@ class QuackKernels:
 
     def _how(self, product: Product, width: int) -> dict[str, Any]:
         """quack's arguments for tiles; on cards of another kind than the tiles are for, its own choice."""
-        from quack.gemm_config import GemmConfig
-
         tiles = self.tiles(product, width)
         if torch.cuda.get_device_capability()[0] != HOPPER:
             return {"dynamic_scheduler": tiles.in_turn}
-        config = GemmConfig(
-            tile_m=tiles.rows,
-            tile_n=tiles.columns,
-            pingpong=tiles.ping_pong,
-            cluster_m=tiles.cluster[0],
-            cluster_n=tiles.cluster[1],
-            is_dynamic_persistent=False,
-            device_capacity=HOPPER,
-        )
-        return {"config": config, "dynamic_scheduler": tiles.in_turn}
+        return {"config": _quacks_name(tiles), "dynamic_scheduler": tiles.in_turn}
+
+
+@cache
+def _quacks_name(tiles: Tiles) -> Any:
+    """The GemmConfig of tiles, one object for equal ones that is never freed.
+
+    quack 0.6.5 remembers what it has compiled for a product by the object's address, and would take a kernel of other
+    tiles for a new object that lies where an old one lay.
+    """
+    from quack.gemm_config import GemmConfig
+
+    return GemmConfig(
+        tile_m=tiles.rows,
+        tile_n=tiles.columns,
+        pingpong=tiles.ping_pong,
+        cluster_m=tiles.cluster[0],
+        cluster_n=tiles.cluster[1],
+        is_dynamic_persistent=False,
+        device_capacity=HOPPER,
+    )

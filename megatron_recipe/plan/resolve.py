@@ -4,11 +4,11 @@ The order of preference: no recompute with any micro-batch, then the largest mic
 gpt_1b from 4 to 8 gains 2 % on an H100; full recompute costs a quarter of the speed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from megatron_recipe.config import Config
 from megatron_recipe.errors import ConfigError
-from megatron_recipe.kernels import is_installed, planned
+from megatron_recipe.kernels import Has, has_package, planned
 from megatron_recipe.plan.hardware import BLOCKWISE_FROM, GIB, Hardware
 from megatron_recipe.plan.memory import RECOMPUTE_LEVELS, Memory, data_ranks, estimate_memory
 
@@ -25,7 +25,7 @@ def resolve(
     hardware: Hardware | None,
     world_size: int,
     recipe: str | None = None,
-    has: Callable[[str], bool] = is_installed,
+    has: Has = has_package,
 ) -> Config:
     """Replace `auto` in batch.micro_batch_size_samples and memory.recompute; numbers that are set stay.
 
@@ -34,7 +34,7 @@ def resolve(
         hardware: each rank's card; None is a CPU.
         world_size: processes in all.
         recipe: its name where there is one, to name its sister in BF16.
-        has: whether a package of kernels can be used.
+        has: whether fast kernels can be used.
 
     Raises:
         ConfigError: the card lacks the precision, or nothing fits its memory.

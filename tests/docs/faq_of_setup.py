@@ -103,16 +103,16 @@ def kernels_fail(scene: Scene) -> str:
 
     from megatron_recipe import kernel_trial
 
-    def fails() -> float:
+    def fails(width: int) -> float:
         raise TypeError("epilogue fn depends on a ContextVar")
 
     scene.patch.setattr(kernel_trial, "is_installed", lambda package: True)
-    scene.patch.setattr(kernel_trial, "quack_error", fails)
+    scene.patch.setattr(kernel_trial, "fused_layer_error", fails)
     scene.patch.setattr(torch.cuda, "device", lambda index: nullcontext())
     scene.patch.delenv("RANK", raising=False)
-    kernel_trial._package_works.cache_clear()
-    assert not kernel_trial.runs_here(kernel_trial.QUACK)
-    kernel_trial._package_works.cache_clear()
+    kernel_trial._part_works.cache_clear()
+    assert not kernel_trial.runs_here("layer", load_config("gpt_1b"))
+    kernel_trial._part_works.cache_clear()
     return scene.printed().strip()
 
 
