@@ -69,5 +69,6 @@ class KernelsConfig(Section):
     parallel.context=1. `auto`: flash where it is there, else Transformer Engine's choice."""
     loss: Literal["auto", "fused", "engine", "megatron"] = "auto"
     """Cross entropy. `fused`: loss and gradient in one pass over the logits (BF16: the package quack-kernels, Hopper
-    cards and newer; needs parallel.tensor=1; tried with the run's vocabulary, and `engine` where it fails). `engine`: Transformer Engine's, in two, which keeps 2 bytes a logit, too.
-    `megatron`: Megatron's own, with 10, and the one for FP16. `auto`: the first of these that can be."""
+    cards and newer; needs parallel.tensor=1; tried with the run's vocabulary, and `engine` where it fails). `engine`:
+    Transformer Engine's, in two passes; both keep 2 bytes a logit. `megatron`: Megatron's own, with 10, and the one for
+    FP16. `auto`: the first of these that can be."""
