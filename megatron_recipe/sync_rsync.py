@@ -1,5 +1,6 @@
 """A store by rsync: another host over ssh, or another disk of this one."""
 
+import os
 import shlex
 import tempfile
 from collections.abc import Sequence
@@ -13,12 +14,15 @@ PARTLY = 23
 PARTIAL = ".rsync-partial"
 """A folder in the destination that keeps what of a file has arrived when the connection breaks."""
 PORTS = range(1, 65536)
+ANSWERS_WITHIN = 15
+"""Seconds; by itself ssh tries for two minutes, and a start of training with it."""
 
 
 class RsyncStore:
     """`place` is user@host:path or a folder. A file appears under its name when it is whole.
 
-    ssh is as the user has configured it. With a port or options of its own it never asks.
+    ssh is as the user has configured it, but gives up a host that does not answer; `RSYNC_RSH` is taken as it is. With
+    a port or options of its own it never asks.
     """
 
     program = "rsync"
@@ -28,7 +32,7 @@ class RsyncStore:
             raise ConfigError(f"--ssh-port {ssh_port}: a number from 1 to 65535")
         self.name = place
         options = [*(["-p", str(ssh_port)] if ssh_port else []), *ssh_options]
-        self.shell = ["-e", shlex.join(["ssh", *options, "-o", "BatchMode=yes"])] if options else []
+        self.shell = _shell([*options, "-o", "BatchMode=yes"] if options else [])
 
     def _at(self, sub: str) -> str:
         return f"{self.name.rstrip('/')}/{sub}" if not self.name.endswith(":") else self.name + sub
@@ -87,3 +91,10 @@ class RsyncStore:
 
 def _excluded(names: Sequence[str]) -> list[str]:
     return [f"--exclude={name}" for name in (f"{PARTIAL}/", *names)]
+
+
+def _shell(options: list[str]) -> list[str]:
+    """rsync's option for the ssh that it calls."""
+    if not options and "RSYNC_RSH" in os.environ:
+        return []
+    return ["-e", shlex.join(["ssh", *options, "-o", f"ConnectTimeout={ANSWERS_WITHIN}"])]

@@ -247,8 +247,24 @@ def test_an_empty_place_is_no_upload_to_wandb(tmp_path: Path) -> None:
         sync_command(tmp_path, to="")
 
 
-def test_an_ssh_that_is_asked_for_options_never_asks() -> None:
+def test_an_ssh_that_is_asked_for_options_never_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RSYNC_RSH", raising=False)
     assert RsyncStore("me@host:/x", 34222, ["-o", "HostKeyAlias=u1.34222"]).shell == [
-        "-e", "ssh -p 34222 -o HostKeyAlias=u1.34222 -o BatchMode=yes",
+        "-e", "ssh -p 34222 -o HostKeyAlias=u1.34222 -o BatchMode=yes -o ConnectTimeout=15",
     ]  # fmt: skip
+    assert RsyncStore("me@host:/x").shell == ["-e", "ssh -o ConnectTimeout=15"]
+
+
+def test_the_users_own_shell_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RSYNC_RSH", "ssh -p 22 -i key")
     assert RsyncStore("me@host:/x").shell == []
+
+
+def test_a_host_that_does_not_answer_is_given_up_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """198.51.100.1 is nobody's (RFC 5737)."""
+    monkeypatch.delenv("RSYNC_RSH", raising=False)
+    monkeypatch.setattr("megatron_recipe.sync_rsync.ANSWERS_WITHIN", 1)
+    begun = time.monotonic()
+    with pytest.raises(MachineError, match="rsync ended with code"):
+        RsyncStore("me@198.51.100.1:/x").read("one/events.jsonl")
+    assert time.monotonic() - begun < 30
