@@ -35,12 +35,16 @@ def pull(folder: Path, store: Store) -> str | None:
     require_same_run(folder, store.read(f"{name}/{EVENTS}"), store.name)
     here, problems = newest_whole(folder)
     given_up = branches_of(folder).given_up  # by a rollback, say, of which the copy does not know yet
-    steps = [one for one in _complete_steps(listed) if step_in(one) not in given_up]
+    complete = _complete_steps(listed)
+    steps = [one for one in complete if step_in(one) not in given_up]
     for problem in problems:
         console.warn(f"{folder}: {problem}")
     if here and (step_in(here.name) or 0) >= max((step_in(one) or 0 for one in steps), default=0):
         there = steps[-1] if steps else "no step that the run stands on"
         console.say(f"sync: {folder} is at {here.name}, and {store.name} at {there}: nothing to bring")
+        return None
+    if complete and not steps:  # its records are older than those here, too
+        console.say(f"sync: {folder} has given up what {store.name} has ({', '.join(complete)}): nothing to bring")
         return None
     busy = f"{folder}: process {{holder}} is training in this folder; stop it first"
     with sync_lock(folder), held_alone(folder / RUN_LOCK, busy):

@@ -119,6 +119,20 @@ def test_what_was_given_up_goes_only_when_the_new_one_is_there(
     assert [path.name for path in (tmp_path / "there/one/checkpoints").iterdir()] == ["step_00000025"]
 
 
+def test_records_are_not_replaced_by_those_of_what_was_given_up(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, store = make_run(tmp_path / "runs" / "one", 40), open_store(place)
+    note(here, {"event": "start"}, *saved(40))
+    push(here, store)
+    shutil.rmtree(here / "checkpoints")
+    note(here, {"event": "rollback", "from_step": 40, "to_step": 0})
+    before = content(here)
+    assert pull(here, store) is None
+    assert content(here) == before
+    assert "has given up what" in capsys.readouterr().err
+
+
 def test_a_run_stands_on_what_it_saved_and_did_not_go_back_behind(tmp_path: Path) -> None:
     note(tmp_path, {"event": "start", "step": 0}, *saved(10, 20, 30), {"event": "rollback", "to_step": 20})
     assert branches_of(tmp_path) == Branches(frozenset({10, 20}), frozenset({30}))
