@@ -39,7 +39,7 @@ MEASURED: dict[Product, dict[int, Tiles]] = {
     "gated": {ANY_WIDTH: QUACKS},
     "gated backward": {2048: SMALL, ANY_WIDTH: QUACKS},
     "sum": {
-        768: QUACKS,
+        768: Tiles(128, 192, ping_pong=True, in_turn=False),
         1024: Tiles(128, 256, in_turn=False, cluster=(1, 2)),
         ANY_WIDTH: Tiles(128, 256, in_turn=False),
     },
