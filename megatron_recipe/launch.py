@@ -36,7 +36,7 @@ def launch(recipe: str) -> None:
     except RecipeError as error:
         if is_first_to_say(str(error)):
             console.say(f"error: {error}")
-        leave_for_torchrun("wrong input: see the line above that begins with 'error:'")
+        leave_for_torchrun("see the line above that begins with 'error:'")
         sys.exit(cli.USER_ERROR)
     except Exception as error:
         # a usage error of click, or of typer's own copy of click: both carry the code

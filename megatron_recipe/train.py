@@ -17,6 +17,7 @@ from megatron_recipe.environment import set_for_training
 from megatron_recipe.forward_step import forward_step
 from megatron_recipe.host_monitor import TimedIterator
 from megatron_recipe.loader_workers import dead_workers_are_an_error
+from megatron_recipe.lost_ranks import lost_ranks_are_an_error
 from megatron_recipe.out_of_memory import out_of_memory_is_an_error, within_limit
 from megatron_recipe.overlap import parameters_in_place
 from megatron_recipe.preemption import StopRequest, stop_on_signals
@@ -71,6 +72,7 @@ def train(config: Config, run_dir: Path, how: Start | None = None) -> StopReques
         config, vocab_size, world_size, run_dir, card=card, take_smaller=how.auto_micro_batch
     )
     with (
+        lost_ranks_are_an_error(),
         guarded,
         stop_on_signals(stop),
         held_by_first_rank(run_dir),
