@@ -198,7 +198,7 @@ def note_saved(run: Run, saved: Saved | None, *, is_last: bool = False) -> None:
         prune(run.checkpoints, run.config.checkpoint)
 
 
-def note_copied(run: Run, copied: Copied | None) -> None:
+def note_copied(run: Run, copied: Copied | None, *, is_last: bool = False) -> None:
     """Write down what became of a copy of the run. A run goes on without one."""
     if copied is None:
         return
@@ -207,7 +207,8 @@ def note_copied(run: Run, copied: Copied | None) -> None:
         run.event("run_copied", step=copied.step, place=place, seconds=round(copied.seconds, 3))
         return
     run.event("copy_failed", step=copied.step, place=place, reason=copied.problem)
-    run.say(f"warning: the run could not be copied to {place}: {copied.problem}; the next checkpoint tries again")
+    again = "the next checkpoint tries again" if not is_last else f"run megatron-recipe sync {run.folder} --to {place}"
+    run.say(f"warning: the run could not be copied to {place}: {copied.problem}; {again}")
 
 
 def wait_for_copies(run: Run) -> None:
@@ -216,7 +217,7 @@ def wait_for_copies(run: Run) -> None:
         run.say(f"waiting for the copy to {run.config.checkpoint.sync_to}")
         with run.observation.long_work():
             for copied in run.copies.wait():
-                note_copied(run, copied)
+                note_copied(run, copied, is_last=True)
 
 
 def save_and_wait(run: Run, kind: str) -> None:

@@ -16,7 +16,7 @@ from megatron_recipe import console
 from megatron_recipe.config import CheckpointConfig
 from megatron_recipe.errors import ConfigError, MachineError
 from megatron_recipe.sync_branches import EVENTS, require_same_run
-from megatron_recipe.sync_store import missing, open_store
+from megatron_recipe.sync_store import missing, open_store, require_elsewhere
 
 LOG = "sync.log"
 LAST_BYTES = 2000
@@ -34,6 +34,10 @@ def check_sync(config: CheckpointConfig, run_dir: Path) -> None:
     if not config.sync_to:
         return
     store = open_store(config.sync_to)
+    try:
+        require_elsewhere(run_dir, config.sync_to)
+    except ConfigError as error:
+        raise ConfigError(f"checkpoint.sync_to={error}") from error
     if shutil.which(store.program) is None:
         raise missing(store.program)
     if os.environ.get("RANK", "0") != "0":

@@ -34,10 +34,11 @@ def sync_command(
         return sync_wandb(folder)
     from megatron_recipe.sync_pull import pull
     from megatron_recipe.sync_push import push
-    from megatron_recipe.sync_store import open_store
+    from megatron_recipe.sync_store import open_store, require_elsewhere
 
     store = open_store(to or from_ or "", ssh_port)
     folder = folder.resolve()
+    require_elsewhere(folder, store.name)
     if dry_run:
         console.say(f"would copy {folder} to {store.name}" if to else f"would copy {store.name} to {folder}")
         return 0

@@ -81,6 +81,22 @@ def open_store(place: str, ssh_port: int | None = None) -> Store:
     return RcloneStore(place)
 
 
+def require_elsewhere(folder: Path, place: str) -> None:
+    """Raise ConfigError where a copy of `folder` at a place of this machine would be the folder, or lie within it."""
+    head, colon, _ = place.partition(":")
+    if colon and "/" not in head:
+        return
+    there, own = Path(place).resolve() / folder.resolve().name, folder.resolve()
+    if there.is_relative_to(own) or own.is_relative_to(there):
+        raise ConfigError(
+            f"{place}: a copy of {own} there would lie in {there}, which is no second place; name another"
+        )
+    if not there.parent.is_dir() and not there.parent.parent.is_dir():
+        raise ConfigError(
+            f"{place}: {there.parent.parent} is not there; mount that disk, or make the folder: mkdir -p {place}"
+        )
+
+
 def call(command: Sequence[str], *, fine: Sequence[int] = (0,)) -> subprocess.CompletedProcess[bytes]:
     """Run a short command of rclone or rsync. Raises MachineError unless its code is in `fine`."""
     try:
@@ -136,4 +152,6 @@ def failed(program: str, code: int, output: str) -> MachineError:
         )
     causes = [line for line in lines if not FOLLOWS.search(line)] or lines
     said = redact(" / ".join(causes[-3:]), os.environ)[:600] or "nothing"
-    return MachineError(f"{program} ended with code {code} and said: {said}; the same command again goes on from there")
+    return MachineError(
+        f"{program} ended with code {code} and said: {said}; mend that, and the same command goes on from there"
+    )

@@ -91,11 +91,13 @@ def check_without_torch(config: Config) -> list[DatasetFacts]:
 def check_past(config: Config, run_dir: Path) -> None:
     """What the start would refuse in a folder that holds a run: other settings, another model. Says where it goes on.
 
-    Raises ConfigError or CheckpointError.
+    Raises ConfigError, CheckpointError or MachineError.
     """
     from megatron_recipe.checkpoint_integrity import MARKER, marker_is_whole
     from megatron_recipe.light_imports import light_imports
+    from megatron_recipe.lost_checkpoints import require_checkpoints
 
+    require_checkpoints(config.checkpoint, run_dir)
     whole = [path for path in (run_dir / "checkpoints").glob(f"step_*/{MARKER}") if marker_is_whole(path.parent)]
     if not whole:
         return

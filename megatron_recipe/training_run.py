@@ -21,6 +21,7 @@ from megatron_recipe.in_loop_evaluation import InLoopEvaluation
 from megatron_recipe.init_from import check_init_from
 from megatron_recipe.initial_weights import take_initial_weights
 from megatron_recipe.loggers import RunLog, check_packages
+from megatron_recipe.lost_checkpoints import require_checkpoints
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.observation import Observation
 from megatron_recipe.run_state import RunState
@@ -115,6 +116,7 @@ def check(config: Config, run_dir: Path, world_size: int, on_cpu: bool) -> list[
     check_config(config, facts, world_size, on_cpu, held_out)
     check_packages(config)
     check_init_from(config, facts, run_dir)
+    require_checkpoints(config.checkpoint, run_dir)
     for folder in reversed(checkpoint.complete_checkpoints(run_dir / "checkpoints")):
         if not marker_is_whole(folder):
             continue  # damaged: an older one will be taken

@@ -107,14 +107,16 @@ def test_a_run_is_copied_after_its_checkpoints_and_then_shuts_its_machine_down(d
 @NEEDS_RSYNC
 def test_a_copy_that_fails_is_a_warning_and_a_mistake_shuts_nothing_down(dataset: Path, tmp_path: Path) -> None:
     run_dir, down = tmp_path / "runs" / "one", tmp_path / "down"
-    (tmp_path / "file").touch()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "one").touch()  # where the copy's folder would be
     ending = ("budget.at_end=stop", "budget.shut_down_after_seconds=0", f"budget.shut_down_command=touch {down}")
-    place = f"checkpoint.sync_to={tmp_path}/file/there"
+    place = f"checkpoint.sync_to={tmp_path}/there"
     settings = arguments(dataset, run_dir, "train.stop_at_step=2", "checkpoint.save_every_steps=1", place)
     done = megatron_recipe("train", "gpt_tiny_cpu", *settings, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "copy_failed" in [event["event"] for event in events(run_dir)]
     assert "warning: the run could not be copied" in done.stderr
+    assert f"run megatron-recipe sync {run_dir} --to {tmp_path}/there" in done.stderr
     wrong = arguments(dataset, run_dir, "model.num_heads=3", *ending)
     assert megatron_recipe("train", "gpt_tiny_cpu", *wrong, cwd=tmp_path).returncode == 2
     assert not down.exists()

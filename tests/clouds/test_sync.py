@@ -14,7 +14,9 @@ import pytest
 from commands import ENVIRONMENT, NEEDS_RSYNC, recipe_command, run
 from copied_run import add_checkpoint, content, looks_whole_but_is_not, make_run
 
+from megatron_recipe.config import CheckpointConfig
 from megatron_recipe.errors import CheckpointError, ConfigError, DataError, MachineError
+from megatron_recipe.sync_background import check_sync
 from megatron_recipe.sync_command import sync_command
 from megatron_recipe.sync_pull import pull
 from megatron_recipe.sync_push import push
@@ -233,7 +235,7 @@ def test_what_went_wrong_is_named_and_not_what_followed_from_it() -> None:
 rsync error: error in file IO (code 11) at receiver.c(657) [receiver=3.5.0]
 rsync: [sender] write error: Broken pipe (32)
 """
-    assert 'said: rsync: [receiver] write failed on "/x/one": No space left on device (28); the' in str(
+    assert 'said: rsync: [receiver] write failed on "/x/one": No space left on device (28); mend' in str(
         failed("rsync", 11, said)
     )
     assert "code 12 and said: rsync error: unexplained;" in str(failed("rsync", 12, "rsync error: unexplained"))
@@ -268,3 +270,28 @@ def test_a_host_that_does_not_answer_is_given_up_soon(tmp_path: Path, monkeypatc
     with pytest.raises(MachineError, match="rsync ended with code"):
         RsyncStore("me@198.51.100.1:/x").read("one/events.jsonl")
     assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("inside", [".", "runs", "runs/one", "runs/one/copies", "runs/../runs"])
+def test_a_copy_in_the_folder_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str) -> None:
+    run = make_run(tmp_path / "runs" / "one", 10, 20)
+    before = content(run)
+    monkeypatch.chdir(tmp_path if inside != "." else tmp_path / "runs")
+    place = f"./{inside}"
+    for asked in ({"to": place}, {"from_": place}):
+        with pytest.raises(ConfigError, match="is no second place"):
+            sync_command(run, **asked)
+    with pytest.raises(ConfigError, match=r"checkpoint\.sync_to=\./.*is no second place"):
+        check_sync(CheckpointConfig(sync_to=place), run)
+    assert content(run) == before
+
+
+def test_a_place_on_a_disk_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs" / "one", 10)
+    place = str(tmp_path / "disk" / "backups")
+    with pytest.raises(ConfigError, match=r"disk is not there; mount that disk, or make the folder: mkdir -p"):
+        sync_command(run, to=place)
+    with pytest.raises(ConfigError, match=r"checkpoint\.sync_to=.*disk is not there"):
+        check_sync(CheckpointConfig(sync_to=place), run)
+    (tmp_path / "disk").mkdir()
+    sync_command(run, to=place)
