@@ -55,16 +55,20 @@ def check_same_run(config: Config, run_dir: Path, samples: int, position: int, c
     free = set(CHANGEABLE)
     if on_plateau(before, samples) and on_plateau(config, samples):
         free.add("train.steps")
-    was, now = (flat(one.model_dump(mode="json")) for one in (before, config))
+    began, wanted = (flat(one.model_dump(mode="json")) for one in (before, config))
     changed = [
-        f"{name}: {was.get(name)} in {path}, {value} now"
-        for name, value in now.items()
-        if name not in free and name.startswith(FIXED) and value != was.get(name)
+        f"{name}: {began.get(name)} in {path}, {value} now"
+        for name, value in wanted.items()
+        if name not in free and name.startswith(FIXED) and value != began.get(name)
     ]
+    if before.budget.amount and config.budget.amount:  # of tokens: that is what the user gave
+        was, now = (f"{one.budget.amount:,.12g} {one.budget.unit}" for one in (before, config))
+        asked = f"--budget: {was} in {path}, {now} now"
+        changed = [asked if one.startswith("train.steps:") else one for one in changed]
     changed += changed_order(before, config, position, checksums)
     if is_clocked(before.budget) and not is_clocked(config.budget):
-        began = f"{before.budget.amount:g} {before.budget.unit}"
-        changed.append(f"its length is a budget of {began} in {path}, and none is given now (--budget, --price)")
+        length = f"{before.budget.amount:g} {before.budget.unit}"
+        changed.append(f"its length is a budget of {length} in {path}, and none is given now (--budget, --price)")
     if changed:
         raise ConfigError(
             f"{run_dir} holds a run that began with other settings: {'; '.join(changed)}; "

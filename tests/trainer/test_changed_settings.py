@@ -47,3 +47,13 @@ def test_a_run_with_a_budget_does_not_go_on_without_it(tmp_path):
     write_config(load_config("gpt_tiny_cpu", (wsd, "budget.amount=25", "budget.unit=seconds")), tmp_path / CONFIG)
     with pytest.raises(ConfigError, match=r"its length is a budget of 25 seconds in .*, and none is given now"):
         check_same_run(load_config("gpt_tiny_cpu", (wsd,)), tmp_path, samples=160, position=160, checksums=CHECKSUMS)
+
+
+def test_a_budget_of_tokens_is_named_as_the_user_gave_it(tmp_path):
+    def with_budget(tokens: int, steps: int):
+        return load_config("gpt_tiny_cpu", (f"budget.amount={tokens}", "budget.unit=tokens", f"train.steps={steps}"))
+
+    write_config(with_budget(20_000, 9), tmp_path / CONFIG)
+    with pytest.raises(ConfigError, match=r"--budget: 20,000 tokens in .*, 40,000 tokens now; start") as caught:
+        check_same_run(with_budget(40_000, 19), tmp_path, samples=160, position=160, checksums=CHECKSUMS)
+    assert "train.steps" not in str(caught.value)
