@@ -9,6 +9,11 @@ from data_prep.manifest import read_manifest
 from megatron_recipe.config import ModelConfig
 from megatron_recipe.errors import DataError
 
+BYTES_OF = {"uint16": 2, "int32": 4}
+INDEX_HEADER_BYTES = 34
+"""Of an .idx; a length (4), an offset (8) and a bound (8) of each document follow, and one bound more: see
+data_prep/megatron_writer.py, which is not imported here since it loads numpy."""
+
 
 @dataclass(frozen=True)
 class DatasetFacts:
@@ -52,13 +57,33 @@ def vocabulary(model: ModelConfig, facts: Sequence[DatasetFacts]) -> int:
 
 
 def read_dataset_facts(folder: Path) -> DatasetFacts:
-    """Read a folder's manifest. Raises DataError where there is none or a file that it names is missing."""
+    """Read a folder's manifest, and look at the sizes of the files that it names, not into them.
+
+    Raises DataError where there is no manifest, or a file is missing or not as long as the manifest says.
+    """
     manifest = read_manifest(folder)
     tokenizer = manifest["tokenizer"]
     facts = DatasetFacts(folder, tokenizer["vocab_size"], tokenizer["eod_id"], tokenizer["sha256"], manifest["splits"])
     for split in ("train", "validation"):
-        for suffix in (".bin", ".idx"):
-            path = folder / f"{split}{suffix}"
-            if not path.is_file():
-                raise DataError(f"{path} is missing though its manifest names it; prepare the dataset again")
+        for suffix, expected in _file_bytes(facts.splits[split]).items():
+            _require_whole(folder / f"{split}{suffix}", expected)
     return facts
+
+
+def _file_bytes(split: dict[str, Any]) -> dict[str, int]:
+    """How long the files of a split must be."""
+    index = INDEX_HEADER_BYTES + 20 * int(split["documents"]) + 8
+    return {".bin": int(split["tokens"]) * BYTES_OF[split["dtype"]], ".idx": index}
+
+
+def _require_whole(path: Path, expected: int) -> None:
+    """Raise DataError unless the file is there and this long: a copy that broke off would else fail mid-run."""
+    if not path.is_file():
+        raise DataError(f"{path} is missing though its manifest names it; copy it there or prepare the dataset again")
+    found = path.stat().st_size
+    if found != expected:
+        what = "a copy that broke off" if found < expected else "a file of another dataset"
+        raise DataError(
+            f"{path}: has {found:,} bytes, but by its manifest it must have {expected:,} ({what}?); copy it there "
+            "again or prepare the dataset again"
+        )

@@ -58,7 +58,7 @@ def test_a_damaged_dataset_is_a_failure(dataset: Path, tmp_path: Path) -> None:
     shutil.copytree(dataset, tmp_path / "copy")
     with (tmp_path / "copy/train.bin").open("ab") as file:
         file.write(b"x")
-    assert "bytes, not" in rows(tmp_path / "copy")[name].found
+    assert "train.bin: has " in rows(tmp_path / "copy")[name].found
 
     shutil.rmtree(tmp_path / "copy")
     shutil.copytree(dataset, tmp_path / "copy")
