@@ -14,6 +14,7 @@ from typing import IO, Any
 from megatron_recipe.errors import DataError, MachineError
 
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def full_disk_is_an_error(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in UNWRITABLE and _is_at(error.filename, path):
             raise unwritable(path, error) from error
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         raise disk_full(path) from error
 
@@ -194,6 +195,8 @@ def held_alone(lock_file: Path, busy: str) -> Iterator[None]:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         opened = lock_file.open("a+", encoding="utf-8")
     except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(lock_file.parent) from error
         raise unwritable(lock_file.parent, error) from error
     with opened as lock:
         try:
@@ -201,8 +204,8 @@ def held_alone(lock_file: Path, busy: str) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             raise DataError(busy.replace("{holder}", lock.read().strip() or "unknown")) from None
-        with full_disk_is_an_error(lock_file):
+        with full_disk_is_an_error(lock_file.parent):
             lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+            # past the buffer: what a full disk leaves in it fails again where the file is closed, as a bare OSError
+            os.write(lock.fileno(), str(os.getpid()).encode())
         yield

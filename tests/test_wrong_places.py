@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from small_disk import fill, small_disk
 
 from eval.prompts import read_prompts
 from megatron_recipe.dataset_facts import read_dataset_facts
@@ -33,6 +34,16 @@ def test_below_a_file_nothing_is_written(file: Path):
         pass
     with pytest.raises(MachineError, match="cannot be written"), held_alone(file / ".lock", "busy"):
         pass
+
+
+def test_a_lock_on_a_full_disk_is_one_message(tmp_path: Path):
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        fill(disk)
+        with (
+            pytest.raises(MachineError, match=r"run: the disk is full \(0 MB free"),
+            held_alone(disk / "run/.lock", "x"),
+        ):
+            pass
 
 
 def test_a_folder_is_no_file_to_write(tmp_path: Path):

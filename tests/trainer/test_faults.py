@@ -17,6 +17,7 @@ import psutil
 import pytest
 from commands import ENVIRONMENT, LAUNCH, SECONDS
 from flows import events, trained, training_is_refused
+from small_disk import small_disk
 from small_runs import arguments, records
 
 from benchmarks.faults import MODEL, SAVE_EVERY, damage, final_state, last_step, log_of, newest_step, same, start
@@ -101,13 +102,8 @@ def test_a_bit_turned_in_the_newest_checkpoint_is_said_and_the_older_one_taken(
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 MB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root can mount a small file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", "64m") as folder:
+        yield folder
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_save(disk, dataset, undisturbed, expected, tmp_path):
