@@ -176,10 +176,9 @@ def note_saved(run: Run, saved: Saved | None, *, is_last: bool = False) -> None:
     if saved.problem:
         run.event("checkpoint_failed", step=saved.step, reason=saved.problem)
         if not is_last:
-            run.say(
-                f"warning: no checkpoint of step {saved.step}: {saved.problem}; training goes on, the older ones are "
-                "whole"
-            )
+            has_older = run.saved_step >= 0
+            rest = "the older ones are whole" if has_older else "nothing is saved yet: a stop now loses everything"
+            run.say(f"warning: no checkpoint of step {saved.step}: {saved.problem}; training goes on, {rest}")
         return
     if saved.kind != "weights":
         run.saved_step = saved.step
