@@ -21,7 +21,7 @@ from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
 from torch.distributed.checkpoint.api import CheckpointException
 
-from megatron_recipe.agreement import first_ranks
+from megatron_recipe.agreement import all_ranks, first_ranks
 from megatron_recipe.checkpoint import Training, checkpoint_bytes, step_folder
 from megatron_recipe.checkpoint_integrity import hash_files, write_integrity, write_marker
 from megatron_recipe.config import Config
@@ -29,6 +29,7 @@ from megatron_recipe.errors import MachineError
 from megatron_recipe.files import atomic_file, disk_full
 from megatron_recipe.parallel import Ranks, barrier
 from megatron_recipe.parent_death import serve_parent_only
+from megatron_recipe.save_failures import WriterReason, problem_of
 
 LATEST = "latest"
 
@@ -65,6 +66,7 @@ class CheckpointWriter:
         self.checkpoints, self.config, self.vocab_size, self.ranks = checkpoints, config, vocab_size, ranks
         self.queue = AsyncCallsQueue(persistent=False)
         self.pending: _Pending | None = None
+        self.reason = WriterReason()
         _keep_results_in_a_child_that_dies_with_this_process()
         self.last_seconds = 0.0
         """Of the last save from its beginning to its last byte."""
@@ -92,7 +94,8 @@ class CheckpointWriter:
         request: Any = dist_checkpointing.save(state, str(hidden), async_sharded_save=True, async_strategy="mcore")
         if request.async_fn is not None:
             files = [bucket[1] for bucket in request.async_fn_args[1]]
-            own_part = partial(_write_and_hash, request.async_fn, hidden, files, self.ranks.rank)
+            self.reason.clear()
+            own_part = partial(_write_and_hash, self.reason, request.async_fn, hidden, files, self.ranks.rank)
             request = request._replace(async_fn=own_part)
         self.queue.schedule_async_request(request)
         self.pending.blocked_seconds = time.monotonic() - began
@@ -123,10 +126,8 @@ class CheckpointWriter:
             if not self.queue.maybe_finalize_async_calls(blocking=blocking):
                 return None
         except (CheckpointException, OSError, RuntimeError, AssertionError) as error:
-            # the writer processes hide the reason in exceptions of their own, so look at the disk
-            if shutil.disk_usage(self.checkpoints).free < pending.needed_bytes:
-                return self._gave_up(str(disk_full(pending.folder, pending.needed_bytes)))
-            return self._gave_up(f"{pending.folder}: {' '.join(str(error).split())[:300]}")
+            reason = next(filter(None, all_ranks(self.reason.read())), "")
+            return self._gave_up(problem_of(pending.folder, pending.needed_bytes, reason, error))
         try:
             if self.ranks.is_first:
                 self._complete(pending)
@@ -173,14 +174,17 @@ class CheckpointWriter:
         return hidden
 
 
-def _write_and_hash(write: Callable[..., None], folder: Path, files: list[str], rank: int, *args: Any) -> None:
+def _write_and_hash(
+    reason: WriterReason, write: Callable[..., None], folder: Path, files: list[str], rank: int, *args: Any
+) -> None:
     """In the forked process: write this rank's files, then hash them."""
     serve_parent_only()
-    with suppress(EOFError, BrokenPipeError):  # a second Ctrl-C ended the parent, to which it would report
-        write(*args)
-    with suppress(MachineError):  # a full disk fails the save elsewhere: in write, or where checksums are gathered
-        if all((folder / name).is_file() for name in files):
-            hash_files(folder, files, rank)
+    with reason.noted():
+        with suppress(EOFError, BrokenPipeError):  # a second Ctrl-C ended the parent, to which it would report
+            write(*args)
+        with suppress(MachineError):  # a full disk fails the save elsewhere: in write, or where checksums are gathered
+            if all((folder / name).is_file() for name in files):
+                hash_files(folder, files, rank)
 
 
 def _keep_results_in_a_child_that_dies_with_this_process() -> None:
