@@ -91,6 +91,7 @@ def train(
 
     One process; several are started by torchrun: `torchrun --nproc-per-node 8 launch/pretrain_1b.sh`.
     """
+    console.outlive_reader()
     from megatron_recipe.train_command import train_command
     from megatron_recipe.train_options import overrides_of
 

@@ -4,11 +4,14 @@ Progress is a rich bar on an interactive terminal and a plain line every few sec
 batch systems stay readable. Everything goes to standard error, except results that a script may want to read.
 """
 
+import io
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Buffer, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
 
 PLAIN_LINE_EVERY_SECONDS = 10.0
 
@@ -21,6 +24,49 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """Print one warning line to standard error."""
     say(f"warning: {message}")
+
+
+def outlive_reader() -> None:
+    """Let this process go on where nobody reads its output any more: what cannot be written is dropped.
+
+    For training, whose records are in the run folder: a dead terminal or `tee`, or a full disk below a log, is no
+    reason to end it. Also for what libraries print, and for the flush at exit, which would change the exit code.
+    """
+    sys.stdout, sys.stderr = _unread(sys.stdout), _unread(sys.stderr)
+
+
+def _unread(stream: TextIO | None) -> TextIO:
+    if stream is None:  # closed before the start
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    with suppress(OSError):
+        stream.flush()
+    try:
+        lossy = _LossyFile(stream.fileno(), "w", closefd=False)
+    except OSError:  # in memory, or closed under us
+        return stream
+    # as under `python -u` without a buffer, whose lock a signal handler that prints would meet
+    return io.TextIOWrapper(
+        lossy,
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+class _LossyFile(io.FileIO):
+    """Drops what cannot be written, and tries again with what comes next."""
+
+    def write(self, data: Buffer, /) -> int:
+        """Write all of `data`, or as much as goes."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        with suppress(OSError):
+            while left:
+                left = left[super().write(left) or len(left) :]  # None: a terminal that takes nothing now
+        return size
 
 
 @contextmanager

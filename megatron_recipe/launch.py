@@ -29,6 +29,7 @@ SAYING_SECONDS = 2.0
 
 def launch(recipe: str) -> None:
     """Run `megatron-recipe train RECIPE` with this process's arguments, as one of torchrun's ranks."""
+    console.outlive_reader()
     hush_libraries()
     command = ["train", recipe, *with_home(sys.argv[1:])]
     try:
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str]) -> int:
 
     0: the end, or a stop that can be continued. 2: wrong input, said once. 128 + n: ended by signal n.
     """
+    console.outlive_reader()
     try:
         at = next(index for index, word in enumerate(arguments) if not word.startswith("-"))
         options, file, rest = arguments[:at], arguments[at], arguments[at + 1 :]
