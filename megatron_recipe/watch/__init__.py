@@ -12,6 +12,8 @@ from megatron_recipe.errors import ConfigError, DataError
 
 LANGUAGES = ("en", "zh")
 HEIGHT_OF_A_PRINTED_FRAME = 36
+OF_A_RUN = ("config.yaml", "metrics.jsonl", "events.jsonl", ".lock")
+"""One of these stands in every run folder: the lock from its first moment, before the model is built."""
 
 
 def watch_command(run: Path, once: bool, lang: str, interval_seconds: float, reference: str | None = None) -> None:
@@ -26,7 +28,7 @@ def watch_command(run: Path, once: bool, lang: str, interval_seconds: float, ref
     Raises:
         ConfigError: an unknown language or reference, an interval that is not positive, or another kind of run than
             the reference's.
-        DataError: there is no such folder.
+        DataError: there is no such folder, or it is no run's.
     """
     if lang not in LANGUAGES:
         raise ConfigError(f"--lang={lang}: unknown language; choose {' or '.join(LANGUAGES)}")
@@ -34,6 +36,11 @@ def watch_command(run: Path, once: bool, lang: str, interval_seconds: float, ref
         raise ConfigError(f"--interval={interval_seconds:g} must be above 0 seconds; try 2")
     if not run.is_dir():
         raise DataError(f"{run}: there is no such run folder; `megatron-recipe train` makes runs/<name>")
+    from megatron_recipe.report.comparison_file import is_comparison
+
+    is_run = any((run / name).exists() for name in OF_A_RUN) and not is_comparison(run)
+    if any(run.iterdir()) and not is_run:
+        raise DataError(f"{run} is no run: it has no config.yaml; name a folder made by `megatron-recipe train`")
     from rich.console import Console
 
     from megatron_recipe.watch.frame import frame
