@@ -11,6 +11,8 @@ from megatron_recipe.console import say
 from megatron_recipe.errors import ConfigError, DataError
 
 LANGUAGES = ("en", "zh")
+GENERATOR = b'<meta name="generator" content="megatron-recipe '
+"""Stands in the head of every page of ours."""
 
 
 def write_report(run_dir: Path, *, lang: str = "en", out: Path | None = None, reference: str | None = None) -> Path:
@@ -20,7 +22,7 @@ def write_report(run_dir: Path, *, lang: str = "en", out: Path | None = None, re
         reference: name or file of a reference curve, whose band is drawn behind the loss; None draws none.
 
     Raises ConfigError for an unknown language or reference, another kind of run than the reference's, or an `out` that
-    is a folder, DataError for a folder that is no run or holds a damaged file.
+    is a folder or a file of somebody's own, DataError for a folder that is no run or holds a damaged file.
     """
     target = _target(run_dir / "report.html", lang, out)
     from megatron_recipe.files import atomic_file
@@ -185,4 +187,20 @@ def _target(default: Path, lang: str, out: Path | None) -> Path:
         raise ConfigError(f"--lang={lang}: unknown language; choose {' or '.join(LANGUAGES)}")
     if out is not None and out.is_dir():
         raise ConfigError(f"--out={out} is a folder, but a report is one file; try {out / default.name}")
+    if out is not None and not _may_replace(out):
+        raise ConfigError(
+            f"--out={out} is there and no report's page of megatron-recipe, so that it is not replaced; name another "
+            "file, or move that one away"
+        )
     return out or default
+
+
+def _may_replace(out: Path) -> bool:
+    """Whether nothing of somebody's own would be lost: `out` is not there, empty, a page of ours, or no file at all."""
+    from megatron_recipe.files import is_no_place
+
+    if is_no_place(out) or not out.is_file():
+        return True
+    with out.open("rb") as file:
+        begin = file.read(4096)
+    return not begin or GENERATOR in begin

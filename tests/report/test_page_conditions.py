@@ -30,6 +30,27 @@ def test_where_the_report_goes(project: Project, tmp_path: Path) -> None:
         write_report(project.run, out=tmp_path)
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("retrospective", [True, False])
+def test_a_file_of_somebodys_own_is_not_replaced(
+    project: Project, tmp_path: Path, retrospective: bool, dry_run: bool
+) -> None:
+    own = tmp_path / "results.html"
+    own.write_text("<!doctype html>\n<title>my page about megatron-recipe</title>\n", encoding="utf-8")
+    before = own.read_bytes()
+    with pytest.raises(ConfigError, match=r"--out=.*results\.html is there and no report's page.*name another file"):
+        report_command(project.run, "en", own, dry_run, retrospective)
+    assert own.read_bytes() == before and list(tmp_path.rglob("*.md")) == []
+
+
+def test_a_report_and_an_empty_file_are_replaced(project: Project, tmp_path: Path) -> None:
+    out = tmp_path / "r.html"
+    out.touch()
+    for retrospective in (False, True, True, False):
+        report_command(project.run, "en", out, False, retrospective)
+        assert out.stat().st_size
+
+
 def not_run_commands(element: Element) -> list[str]:
     notes = [p for p in element.iter("p") if p.get("class") == "not-run"]
     return [text_of(code) for note in notes for code in note.iter("code")]
