@@ -9,7 +9,7 @@ from megatron_recipe import console
 from megatron_recipe.budget import is_clocked, steps_of_tokens
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts, vocabulary
-from megatron_recipe.errors import ConfigError
+from megatron_recipe.errors import ConfigError, DataError
 from megatron_recipe.init_from import begins_with_others, check_init_from, find_weights
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.plan.hardware import profile
@@ -80,12 +80,29 @@ def default_run_dir(recipe: str | None, config_file: Path | None) -> Path:
 
 def check_without_torch(config: Config) -> list[DatasetFacts]:
     """Datasets and cross-field rules, so that a mistake is answered before torch's seconds of loading."""
-    facts = [read_dataset_facts(Path(path)) for path in corpus_paths(config)]
-    held_out = [read_dataset_facts(Path(entry.path)) for entry in config.data.validation_sets]
+    facts = [facts_at(path, config) for path in corpus_paths(config)]
+    held_out = [facts_at(entry.path, config) for entry in config.data.validation_sets]
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     # whether there is a GPU is not known without torch: its own rules are checked at the start of a run
     check_config(config, facts, world_size, on_cpu=False, held_out=held_out)
     return facts
+
+
+def facts_at(path: str, config: Config) -> DatasetFacts:
+    """`read_dataset_facts`, whose error also says how a dataset that was moved is named. Raises DataError."""
+    try:
+        return read_dataset_facts(Path(path))
+    except DataError as error:
+        if (Path(path) / "manifest.json").exists():
+            raise
+        paths = [dataset.path for dataset in config.data.datasets]
+        if path not in paths:
+            field = "data.phases" if path in corpus_paths(config) else "data.validation_sets"
+            remedy = f"write its new place into {field} of the configuration"
+        else:
+            others = " with all datasets of the mix" if len(paths) > 1 else ""
+            remedy = f"name its new place: --set data.datasets=NEW{others}"
+        raise DataError(f"{error}; if it was moved, {remedy}") from None
 
 
 def check_past(config: Config, run_dir: Path) -> None:

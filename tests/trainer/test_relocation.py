@@ -13,6 +13,9 @@ from small_runs import records
 from typer.testing import CliRunner
 
 from data_prep.cli import app
+from megatron_recipe.errors import DataError
+from megatron_recipe.recipes import load_config
+from megatron_recipe.train_command import check_without_torch
 
 pytestmark = pytest.mark.slow
 
@@ -65,3 +68,36 @@ def test_another_dataset_in_the_old_ones_place_is_refused(half_run, tmp_path):
     said = training_is_refused(tmp_path, *arguments, *sets(f"data.datasets={tmp_path / 'data'}"))
     assert "holds a run that began with other settings" in said and "data.datasets" in said
     assert (tmp_path / "run/metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "remedy"),
+    [
+        (["data.datasets=GONE"], "name its new place: --set data.datasets=NEW"),
+        (["data.datasets=HERE,GONE"], "name its new place: --set data.datasets=NEW with all datasets of the mix"),
+        (
+            ["data.datasets=HERE", "data.phases=[{from_step: 5, datasets: [{path: GONE}]}]"],
+            "write its new place into data.phases of the configuration",
+        ),
+        (
+            ["data.datasets=HERE", "data.validation_sets=[{name: a, path: GONE}]"],
+            "write its new place into data.validation_sets of the configuration",
+        ),
+    ],
+)
+def test_a_dataset_that_is_gone_is_asked_for_by_its_setting(dataset, tmp_path, overrides, remedy):
+    gone = str(tmp_path / "gone")
+    here = (one.replace("GONE", gone).replace("HERE", str(dataset)) for one in overrides)
+    config = load_config("gpt_tiny_cpu", tuple(here))
+    with pytest.raises(DataError) as caught:
+        check_without_torch(config)
+    message = str(caught.value)
+    assert message.startswith(f"{gone}: not a dataset (no manifest.json)")
+    assert message.endswith(f"; if it was moved, {remedy}")
+
+
+def test_a_dataset_that_is_damaged_was_not_moved(tmp_path):
+    (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(DataError, match="damaged") as caught:
+        check_without_torch(load_config("gpt_tiny_cpu", (f"data.datasets={tmp_path}",)))
+    assert "moved" not in str(caught.value)
