@@ -27,8 +27,8 @@ class CheckpointConfig(Section):
     asynchronous: bool = True
     """Train on while files are written and hashed: a step waits for the copy out of the GPU alone."""
     when_none_is_whole: Literal["stop", "begin_anew"] = "stop"
-    """What a start does where checkpoints are there and none of them verifies. `begin_anew` begins at the first step,
-    and the records of the run with it."""
+    """What a start does where none of a run's checkpoints verifies, or all are gone of which its records say that they
+    were saved. `begin_anew` begins at the first step, and the records of the run with it."""
     sync_to: str = ""
     """Where the run is copied after each checkpoint, as by `sync --to`: `user@host:path` (rsync), `remote:path`
     (rclone). Empty copies nowhere. Training does not wait for it, but for the last one at the end of the run."""
