@@ -13,7 +13,7 @@ def die_with_parent() -> None:
 
 def ignore_stop_signals() -> None:
     """A terminal and a scheduler send them to the whole group; the parent heeds them, and waits for this process."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 

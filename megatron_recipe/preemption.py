@@ -8,7 +8,8 @@ from types import FrameType
 
 from megatron_recipe import console
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""SIGHUP is a terminal that closes."""
 
 
 class StopRequest:
@@ -51,8 +52,9 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals(request: StopRequest) -> Iterator[StopRequest]:
-    """Handle SIGINT, SIGTERM and SIGUSR1 inside the block; the handlers before it come back after it."""
-    before = {number: signal.signal(number, request.receive) for number in SIGNALS}
+    """Handle `SIGNALS` inside the block; the handlers before it come back after it. What `nohup` ignores stays so."""
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, request.receive) for number in heeded}
     try:
         yield request
     finally:

@@ -25,7 +25,7 @@ def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_each_signal_asks_to_stop_and_is_said_once(number, capsys):
     with stop_on_signals(request()) as stop:
         assert not stop
@@ -57,6 +57,18 @@ def test_schedulers_may_repeat_their_signal(capsys):
             send(number)
     assert stop
     assert capsys.readouterr().err.count("saving a checkpoint") == 1
+
+
+def test_a_terminal_that_closes_is_nothing_to_a_run_under_nohup(capsys):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals(request()) as stop:
+            send(signal.SIGHUP)
+        assert not stop
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_handlers_before_come_back_also_after_an_error():
