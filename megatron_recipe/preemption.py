@@ -50,11 +50,15 @@ class StopRequest:
             self.reason = "time limit"
 
 
+def heeded_signals() -> list[signal.Signals]:
+    """`SIGNALS` without those that this process was started to ignore, as `nohup` does with SIGHUP."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 @contextmanager
 def stop_on_signals(request: StopRequest) -> Iterator[StopRequest]:
-    """Handle `SIGNALS` inside the block; the handlers before it come back after it. What `nohup` ignores stays so."""
-    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, request.receive) for number in heeded}
+    """Handle `SIGNALS` inside the block; the handlers before it come back after it."""
+    before = {number: signal.signal(number, request.receive) for number in heeded_signals()}
     try:
         yield request
     finally:

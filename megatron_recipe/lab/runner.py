@@ -12,9 +12,9 @@ from megatron_recipe import console
 from megatron_recipe.config import Config
 from megatron_recipe.lab.run_states import Outcome, note_end, note_start, outcome_of
 from megatron_recipe.lab.starters import LOG, Process, Starter
+from megatron_recipe.preemption import heeded_signals
 
 POLL_SECONDS = 0.1
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Runnable(Protocol):
@@ -75,8 +75,8 @@ def run_all[Kind: Runnable](
 ) -> signal.Signals | None:
     """Run all that are not finished, `at_once` at a time, in their order; each in a slot from 0 to `at_once` - 1.
 
-    Ctrl-C, SIGTERM and SIGUSR1 ask those that run to save a checkpoint, and no other is begun. What failed or was
-    stopped before is begun again, from its newest checkpoint where it has one.
+    Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP ask those that run to save a checkpoint, and no other is begun. What failed or
+    was stopped before is begun again, from its newest checkpoint where it has one.
 
     Args:
         ended: called after each run that ended, with how, and the seconds its process lived.
@@ -87,7 +87,7 @@ def run_all[Kind: Runnable](
     """
     waiting = [run for run in runs if outcome_of(run.folder).state != "finished"]
     stop = StopRequest()
-    before = {number: signal.signal(number, stop.receive) for number in STOPS}
+    before = {number: signal.signal(number, stop.receive) for number in heeded_signals()}
     running: list[Started[Kind]] = []
     try:
         while running or (waiting and not stop.signal):

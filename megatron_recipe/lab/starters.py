@@ -150,7 +150,7 @@ def begin_child(parent: int, log: int) -> None:
     if os.getppid() != parent:  # it ended before it could be tied to
         os._exit(CRASH)
     os.setpgid(0, 0)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     sys.stdout.flush()
     sys.stderr.flush()
