@@ -23,6 +23,8 @@ from megatron_recipe.quiet import hush_libraries
 
 OF_A_SIGNAL = 128
 """A shell's exit code for a process that a signal ended is this plus the signal's number."""
+HANDLED_UNDER_NOHUP = "SIGTERM,SIGINT,SIGQUIT"
+"""torchrun handles SIGHUP, too, by itself, and then ends all ranks with the terminal that `nohup` was to outlive."""
 SAYING_SECONDS = 2.0
 """Left to the rank that speaks: torchrun ends the others as soon as one is gone."""
 
@@ -134,8 +136,11 @@ def run_ranks(arguments: Sequence[str]) -> int:
 
     # It says that a rank failed, and how, which is said below.
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
+    options = parse_args(list(arguments))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        options.signals_to_handle = HANDLED_UNDER_NOHUP
     try:
-        run(parse_args(list(arguments)))
+        run(options)
     except ChildFailedError as error:
         return code_of(*error.get_first_failure())
     except SignalException as stop:
