@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ from commands import ENVIRONMENT, LAUNCH, SECONDS
 from small_runs import arguments
 
 TERMINAL_CLOSED = 128 + signal.SIGHUP
+
+
+@pytest.fixture(autouse=True)
+def tests_are_not_under_nohup() -> Iterator[None]:
+    """Or not any more."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def begin(dataset: Path, run_dir: Path, *, under_nohup: bool) -> "subprocess.Popen[bytes]":

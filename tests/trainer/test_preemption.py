@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ from megatron_recipe import parent_death
 from megatron_recipe import preemption as module
 from megatron_recipe.agreement import agree, first_ranks
 from megatron_recipe.preemption import SIGNALS, StopRequest, stop_on_signals
+
+
+@pytest.fixture(autouse=True)
+def tests_are_not_under_nohup() -> Iterator[None]:
+    """Or not any more."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def request(limit_seconds: float = 0.0) -> StopRequest:
