@@ -4,6 +4,8 @@ A message names the field, its value, the rule it breaks and the remedy:
 ``ConfigError("parallel.tensor=3 must divide model.num_heads=16; use 1, 2, 4, 8 or 16")``.
 """
 
+from pathlib import Path
+
 
 class RecipeError(Exception):
     """Base of all errors that a user can mend; never raised itself."""
@@ -32,3 +34,8 @@ class StabilityError(RecipeError):
 def in_short(error: BaseException) -> str:
     """Kind and reason of an error in a message: its own representation may hold a whole file."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def no_run(folder: Path) -> DataError:
+    """The error of a command that reads runs, for another folder."""
+    return DataError(f"{folder} is no run: it has no config.yaml; name a folder made by `megatron-recipe train`")

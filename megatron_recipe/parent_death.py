@@ -4,6 +4,8 @@ import ctypes
 import signal
 
 PR_SET_PDEATHSIG = 1
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""What asks a run to save and stop. SIGHUP is a terminal that closes."""
 
 
 def die_with_parent() -> None:
@@ -13,7 +15,7 @@ def die_with_parent() -> None:
 
 def ignore_stop_signals() -> None:
     """A terminal and a scheduler send them to the whole group; the parent heeds them, and waits for this process."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from megatron_recipe import console
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-"""SIGHUP is a terminal that closes."""
+from megatron_recipe.parent_death import SIGNALS
 
 
 class StopRequest:

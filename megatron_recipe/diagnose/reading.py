@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from megatron_recipe.errors import DataError
+from megatron_recipe.errors import DataError, no_run
 
 Record = dict[str, Any]
 
@@ -60,7 +60,7 @@ def read_facts(folder: Path, now: float | None = None) -> RunFacts:
     if not config and (folder / "config.yaml").is_file():
         raise DataError(f"{folder / 'config.yaml'} is damaged; restore it from a copy of the run")
     if not config:
-        raise DataError(f"{folder} is no run: it has no config.yaml; name a folder made by `megatron-recipe train`")
+        raise no_run(folder)
     lines = _lines(folder / "metrics.jsonl")
     chosen = _thinned(lines)
     records = latest(_records(chosen))

@@ -21,7 +21,7 @@ from typing import Protocol
 from megatron_recipe.config import Config
 from megatron_recipe.errors import RecipeError
 from megatron_recipe.light_imports import light_imports
-from megatron_recipe.parent_death import die_with_parent
+from megatron_recipe.parent_death import SIGNALS, die_with_parent
 from megatron_recipe.recipes import write_config
 
 LOG = "log.txt"
@@ -150,7 +150,7 @@ def begin_child(parent: int, log: int) -> None:
     if os.getppid() != parent:  # it ended before it could be tied to
         os._exit(CRASH)
     os.setpgid(0, 0)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     sys.stdout.flush()
     sys.stderr.flush()

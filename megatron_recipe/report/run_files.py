@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from megatron_recipe.errors import DataError
+from megatron_recipe.errors import DataError, no_run
 from megatron_recipe.files import read_jsonl
 
 Record = dict[str, Any]
@@ -76,7 +76,7 @@ def read_run(folder: Path) -> Run:
         raise DataError(f"{folder}: there is no such run folder; `megatron-recipe train` makes runs/<name>")
     config_file = folder / "config.yaml"
     if not config_file.is_file():
-        raise DataError(f"{folder} is no run: it has no config.yaml; name a folder made by `megatron-recipe train`")
+        raise no_run(folder)
     config_text, config = _read_config(config_file)
     logged = _read_lines(folder / "metrics.jsonl", ("kind", "step"), _numbers_of_kind)
     latest = latest_pass(logged)

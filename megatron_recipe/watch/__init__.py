@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from megatron_recipe.errors import ConfigError, DataError
+from megatron_recipe.errors import ConfigError, DataError, no_run
 
 LANGUAGES = ("en", "zh")
 HEIGHT_OF_A_PRINTED_FRAME = 36
@@ -40,7 +40,7 @@ def watch_command(run: Path, once: bool, lang: str, interval_seconds: float, ref
 
     is_run = any((run / name).exists() for name in OF_A_RUN) and not is_comparison(run)
     if any(run.iterdir()) and not is_run:
-        raise DataError(f"{run} is no run: it has no config.yaml; name a folder made by `megatron-recipe train`")
+        raise no_run(run)
     from rich.console import Console
 
     from megatron_recipe.watch.frame import frame

@@ -15,7 +15,8 @@ from commands import ENVIRONMENT
 from megatron_recipe import parent_death
 from megatron_recipe import preemption as module
 from megatron_recipe.agreement import agree, first_ranks
-from megatron_recipe.preemption import SIGNALS, StopRequest, stop_on_signals
+from megatron_recipe.parent_death import SIGNALS
+from megatron_recipe.preemption import StopRequest, stop_on_signals
 
 
 @pytest.fixture(autouse=True)
