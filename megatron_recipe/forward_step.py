@@ -31,7 +31,8 @@ def forward_step(batches: Iterator[Batch], model: Any) -> tuple[Tensor, LossFunc
             mask = block_causal_mask(batch)
     elif parallel_state.get_context_parallel_world_size() > 1:
         group = parallel_state.get_context_parallel_group()
-        batch = get_batch_on_this_cp_rank(batch, is_hybrid_cp=False, cp_group=group)
+        # it writes into the dictionary, which interleaved stages share
+        batch = get_batch_on_this_cp_rank(dict(batch), is_hybrid_cp=False, cp_group=group)
     output = model(
         batch["tokens"],
         batch["position_ids"],

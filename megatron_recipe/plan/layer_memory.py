@@ -41,6 +41,14 @@ def backward_bytes(config: Config, recompute: str) -> float:
     return gradients + again - _kept_activation(config, recompute)
 
 
+def gathered_bytes(config: Config) -> float:
+    """Of one token, what a product holds of the whole sequence where sequence parallelism parts it.
+
+    That is its gathered input and the gradient of it before it is parted again, in the layers as in the output layer.
+    """
+    return 2 * config.model.hidden_size * value_bytes(config) if config.parallel.sequence_parallel else 0
+
+
 def _kept_activation(config: Config, recompute: str) -> float:
     """SwiGLU's output. In FP8 the second linear layer keeps its own copy, and selective recompute saves nothing.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 from megatron_recipe.config import Config
 from megatron_recipe.flops import padded_vocab_size
-from megatron_recipe.plan.layer_memory import backward_bytes, kept_bytes, value_bytes
+from megatron_recipe.plan.layer_memory import backward_bytes, gathered_bytes, kept_bytes, value_bytes
 from megatron_recipe.plan.parameters import Parameters, count_on_rank
 
 RECOMPUTE_LEVELS = ("none", "selective", "full")
@@ -74,9 +74,17 @@ def estimate_memory(config: Config, vocab_size: int, world_size: int, micro_batc
         micro_batch: samples at a time, in place of the configuration's.
         recompute: one of `RECOMPUTE_LEVELS`, in place of the configuration's.
     """
-    stages = {0, config.parallel.pipeline - 1}  # the first holds most micro-batches, the last one the logits
-    estimates = [_stage_memory(config, vocab_size, world_size, micro_batch, recompute, stage) for stage in stages]
+    estimates = memory_by_stage(config, vocab_size, world_size, micro_batch, recompute)
     return max(estimates, key=lambda memory: memory.total)
+
+
+def memory_by_stage(config: Config, vocab_size: int, world_size: int, micro_batch: int, recompute: str) -> list[Memory]:
+    """Memory of a rank of each pipeline stage; the arguments are those of `estimate_memory`.
+
+    The first stage holds the most micro-batches, the last one the logits.
+    """
+    stages = range(config.parallel.pipeline)
+    return [_stage_memory(config, vocab_size, world_size, micro_batch, recompute, stage) for stage in stages]
 
 
 def _stage_memory(
@@ -100,7 +108,7 @@ def _stage_memory(
         optimizer=_optimizer_bytes(config, parameters, world_size),
         fp8_weights=0 if config.precision.fp8 == "off" else 2 * parameters.layers_matrices,
         activations=round(kept * tokens * flying),
-        loss=round(max(logits, backward_bytes(config, recompute)) * tokens),
+        loss=round((max(logits, backward_bytes(config, recompute)) + gathered_bytes(config)) * tokens),
         workspace=WORKSPACE_BYTES,
         outside=CONTEXT_BYTES + (NCCL_BYTES if world_size > 1 else 0),
     )
@@ -135,14 +143,18 @@ def _logits_bytes(config: Config, vocab_rows: int) -> float:
 def _micro_batches_in_flight(config: Config, world_size: int, micro_batch: int, stage: int) -> float:
     """Micro-batches whose activations a stage keeps at once, in the 1F1B schedule (Narayanan et al., arXiv:2104.04473).
 
-    Interleaving raises the first stage's by (pipeline - 1) / (pipeline × pieces).
+    Interleaved stages count in pieces, of which each rank has `virtual_stages`: twice as many run ahead for each stage
+    that follows, and before the first backward pass all micro-batches of a group, as many as there are stages, go
+    through all of a rank's pieces but the last (Megatron-Core, pipeline_parallel/schedules.py,
+    get_pp_rank_microbatches).
     """
     layout = config.parallel
     in_step = max(1, config.batch.global_batch_size_samples // (micro_batch * data_ranks(config, world_size)))
-    flying = float(layout.pipeline - stage)
-    if layout.virtual_stages > 1:
-        flying *= 1 + (layout.pipeline - 1) / (layout.pipeline * layout.virtual_stages)
-    return min(flying, in_step)
+    behind = layout.pipeline - 1 - stage
+    if layout.virtual_stages == 1:
+        return min(behind + 1, in_step)
+    pieces = 2 * behind + (layout.virtual_stages - 1) * layout.pipeline + 1
+    return min(pieces / layout.virtual_stages, in_step)
 
 
 def _sequence_shares(config: Config) -> int:
