@@ -55,12 +55,13 @@ def to_hf(
     """Write safetensors, config, tokenizer and a model card that transformers, vLLM and lm-eval load."""
     os.environ.setdefault(LARGE_PAGES, "1")
     from checkpoints_tools.export_plan import describe, plan_export
-    from checkpoints_tools.to_hf import export_run, refuse_other_folder
+    from checkpoints_tools.to_hf import export_run, require_own_folder
     from megatron_recipe.console import say
 
     if dry_run:
-        refuse_other_folder(out)
-        for line in describe(plan_export(source, dataset, dtype), out):
+        plan = plan_export(source, dataset, dtype)
+        require_own_folder(out, plan.checkpoint)
+        for line in describe(plan, out):
             say(line)
         return
     export = export_run(

@@ -28,7 +28,7 @@ from checkpoints_tools.safetensors_files import write_safetensors
 from checkpoints_tools.weight_map import hf_shapes, hf_weights_of, rows
 from megatron_recipe.console import progress, say
 from megatron_recipe.errors import CheckpointError, ConfigError
-from megatron_recipe.files import atomic_folder, disk_full, write_json
+from megatron_recipe.files import atomic_folder, disk_full, json_if_whole, write_json
 
 GIGABYTE = 10**9
 SHARD_GIGABYTES = 5.0
@@ -61,7 +61,7 @@ def export_run(
         ConfigError: `out` is something else.
     """
     plan = plan_export(source, dataset, dtype)
-    refuse_other_folder(out)
+    require_own_folder(out, plan.checkpoint)
     verify_lists(plan.checkpoint)
     needed = plan.parameters * plan.dtype.itemsize
     existing = next(path for path in [out.absolute(), *out.absolute().parents] if path.exists())
@@ -90,10 +90,22 @@ def export_run(
     return export
 
 
-def refuse_other_folder(out: Path) -> None:
-    """An existing folder is replaced only if it is an export or empty."""
-    if out.exists() and not (out / EXPORT).is_file() and (not out.is_dir() or any(out.iterdir())):
+def require_own_folder(out: Path, checkpoint: Path) -> None:
+    """An existing folder is replaced only if it is empty or an export of the same run. Raises ConfigError."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / EXPORT).is_file():
         raise ConfigError(f"{out} exists and is not an export (no {EXPORT}); choose another folder")
+    there = json_if_whole(out / EXPORT)
+    if "source" in there and run_name(Path(there["source"])) != run_name(checkpoint):
+        raise ConfigError(
+            f"{out} is the export of another run, {there['source']}; choose another folder, or delete this one first"
+        )
+
+
+def run_name(checkpoint: Path) -> str:
+    """What the run of a checkpoint is called, wherever it lies now; weights that have no run have their folder's."""
+    return (checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint).absolute().name
 
 
 def write_weights(plan: ExportPlan, folder: Path, max_shard_bytes: int) -> dict[str, str]:

@@ -127,6 +127,10 @@ def test_an_older_export_is_replaced_and_any_other_folder_is_not(runs, tmp_path)
     (out / "thesis.tex").rename(out / "export.json")
     export_run(runs / "tied", out, compare=False)
     assert json.loads((out / "export.json").read_text())["step"] == 4
+    export_run(runs / "tied", out, compare=False)  # the same run once more
+    shutil.copytree(runs / "tied", tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"is the export of another run, .*tied.*; choose another folder"):
+        export_run(tmp_path / "other", out, compare=False)
 
 
 def test_other_token_ids_are_refused(runs, tmp_path, monkeypatch):
