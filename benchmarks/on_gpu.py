@@ -114,7 +114,8 @@ def proofs(options: argparse.Namespace) -> Iterator[Job]:
     """Tests, curves, exports."""
     pytest = ("pytest", "-p", "no:cacheprovider", "--durations=10")
     layouts = "tests/gpu/test_layouts_on_gpus.py"
-    yield Job("layouts", python(*pytest, "-s", layouts), "all", 400)
+    yield Job("layouts", python(*pytest, "-s", layouts), "all", 1500)
+    yield Job("memory", python("benchmarks.layout_memory", "--out", options.out / "memory"), "card", 600)
     yield Job("tests", python(*pytest, "tests/gpu", "--ignore", layouts), "card", 600)
     numerics = ("benchmarks.numerics", "--data", options.data, *CALM, "--at-once", "3")
     runs = [word for name, settings in CURVES.items() for word in ("--run", name, settings)]
