@@ -68,8 +68,10 @@ class Case:
         recipe, ranks, micro_batch = parts[0], int(parts[1]), int(parts[2])
         sets = [f"batch.micro_batch_size_samples={micro_batch}", "memory.recompute=none", *parts[3].split(",")]
         layout = load_config(recipe, [one for one in sets if one]).parallel
-        data_ranks = ranks // (layout.tensor * layout.pipeline * layout.context)
-        samples = micro_batch * max(1, data_ranks) * FOR_EACH_STAGE * layout.pipeline
+        data_ranks, left = divmod(ranks, layout.tensor * layout.pipeline * layout.context)
+        if left or not data_ranks:
+            raise ConfigError(f"--rows {text}: {ranks} ranks are no multiple of tensor × pipeline × context")
+        samples = micro_batch * data_ranks * FOR_EACH_STAGE * layout.pipeline
         sets.append(f"batch.global_batch_size_samples={samples}")
         return cls(text, recipe, ranks, load_config(recipe, [one for one in sets if one]))
 

@@ -32,7 +32,11 @@ def test_the_plan_is_told_without_a_gpu(tmp_path):
 
 @pytest.mark.parametrize(
     ("row", "said"),
-    [("gpt_1b:2", "--rows gpt_1b:2: write RECIPE:RANKS"), ("gpt_9b:2:1:", "unknown recipe 'gpt_9b'")],
+    [
+        ("gpt_1b:2", "--rows gpt_1b:2: write RECIPE:RANKS"),
+        ("gpt_9b:2:1:", "unknown recipe 'gpt_9b'"),
+        ("gpt_1b:3:1:parallel.tensor=2", "3 ranks are no multiple of tensor"),
+    ],
 )
 def test_what_is_no_row_is_refused(tmp_path, row, said):
     done = layout_memory(tmp_path, "--rows", row, "--dry-run")
