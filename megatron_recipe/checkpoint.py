@@ -90,12 +90,12 @@ def host_is_small(config: Config, vocab_size: int) -> bool:
 
     Megatron gathers them on each data-parallel rank before a save: 12 bytes a parameter, and as much again on the way.
     """
-    needed = 2 * gathered_bytes(config, vocab_size)
+    needed = 2 * host_state_bytes(config, vocab_size)
     (is_small,) = agree(float(needed > psutil.virtual_memory().available / 2))
     return bool(is_small)
 
 
-def gathered_bytes(config: Config, vocab_size: int) -> float:
+def host_state_bytes(config: Config, vocab_size: int) -> float:
     """The optimizer's states, whole on each of this machine's ranks: what loading holds in the machine's memory."""
     layout = config.parallel
     parameters = flops.parameter_count(config.model, padded_vocab_size(vocab_size, config.model))
@@ -104,7 +104,7 @@ def gathered_bytes(config: Config, vocab_size: int) -> float:
 
 def short_memory(config: Config, vocab_size: int) -> str | None:
     """A warning where loading may take more memory than this machine has free; None where it has enough."""
-    needed, free = gathered_bytes(config, vocab_size), psutil.virtual_memory().available
+    needed, free = host_state_bytes(config, vocab_size), psutil.virtual_memory().available
     if needed < LOADING_SHARE * free:
         return None
     return (
@@ -128,13 +128,6 @@ def _sharding(first_gathers: bool) -> dict[str, Any]:
 def step_folder(checkpoints: Path, step: int) -> Path:
     """Folder of the checkpoint of a step."""
     return checkpoints / f"step_{step:08d}"
-
-
-def checkpoint_bytes(config: Config, vocab_size: int, *, weights_only: bool = False) -> int:
-    """Size of a checkpoint: the weights, and for each FP32 master weight, first and second moment."""
-    weight_bytes = 4 if config.precision.dtype == "fp32" else 2
-    parameters = flops.parameter_count(config.model, padded_vocab_size(vocab_size, config.model))
-    return parameters * (weight_bytes + (0 if weights_only else 12))
 
 
 def complete_checkpoints(checkpoints: Path) -> list[Path]:

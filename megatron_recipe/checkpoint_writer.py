@@ -22,13 +22,14 @@ from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQu
 from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron_recipe.agreement import all_ranks, first_ranks
-from megatron_recipe.checkpoint import Training, checkpoint_bytes, step_folder
+from megatron_recipe.checkpoint import Training, step_folder
 from megatron_recipe.checkpoint_integrity import hash_files, write_integrity, write_marker
 from megatron_recipe.config import Config
 from megatron_recipe.errors import MachineError
 from megatron_recipe.files import atomic_file, disk_full
 from megatron_recipe.parallel import Ranks, barrier
 from megatron_recipe.parent_death import serve_parent_only
+from megatron_recipe.plan.disk import checkpoint_bytes
 from megatron_recipe.save_failures import WriterReason, problem_of
 
 LATEST = "latest"
@@ -85,7 +86,7 @@ class CheckpointWriter:
         if weights_only:
             folder = folder.with_name(folder.name.replace("step", "weights"))
         hidden = self._new_partial(folder)
-        needed = checkpoint_bytes(self.config, self.vocab_size, weights_only=weights_only)
+        needed = checkpoint_bytes(self.config, self.vocab_size, self.ranks.world_size, weights_only=weights_only)
         marker = {**facts, **training.state.facts(), "kind": kind, "weights_only": weights_only}
         self.pending = _Pending(training.state.step, hidden, folder, kind, marker, began, 0.0, needed)
         if not first_ranks(shutil.disk_usage(self.checkpoints).free > needed):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_recipe import cli, console
-from megatron_recipe.doctor.gpu import visible_gpus
+from megatron_recipe.doctor.gpu import installed_gpus, usable_count
 from megatron_recipe.errors import MachineError, RecipeError
 from megatron_recipe.home_paths import with_home
 from megatron_recipe.quiet import hush_libraries
@@ -116,12 +116,8 @@ def world_size(options: Sequence[str]) -> int | None:
     """Processes over all machines that these options of torchrun ask for; None where that is not known here."""
     named = dict(option.lstrip("-").partition("=")[::2] for option in options)
     processes = named.get("nproc-per-node", "1")
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if processes == "gpu":
-        count = len(visible_gpus())
-        count = count if devices is None else len([one for one in devices.split(",") if one])
-    else:
-        count = int(processes) if processes.isdigit() else 0
+    asked = int(processes) if processes.isdigit() else 0
+    count = usable_count(len(installed_gpus())) if processes == "gpu" else asked
     machines = named.get("nnodes", "1").split(":")[-1]
     return count * int(machines) if count and machines.isdigit() else None
 

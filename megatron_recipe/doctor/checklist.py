@@ -14,7 +14,7 @@ from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
 from megatron_recipe.doctor.check import Check, Status
 from megatron_recipe.doctor.checklist_words import TABLES, Words
-from megatron_recipe.doctor.gpu import visible_gpus
+from megatron_recipe.doctor.gpu import asked_processes, installed_gpus, usable_count
 from megatron_recipe.doctor.network import wandb_has_key
 from megatron_recipe.doctor.software import MINIMUM_DRIVER
 from megatron_recipe.errors import ConfigError, RecipeError
@@ -87,7 +87,7 @@ def machine_row(rows: Rows) -> Check:
 
 def image_row(rows: Rows) -> Check:
     """Which of our images the driver runs: CUDA 13 needs a newer one than CUDA 12."""
-    gpus = visible_gpus()
+    gpus = installed_gpus()
     if not gpus:
         return rows.row("", "image.no_gpu")
     branch = int(gpus[0].driver.split(".")[0])
@@ -98,12 +98,15 @@ def image_row(rows: Rows) -> Check:
 
 
 def processes_row(rows: Rows) -> Check:
-    """As many processes as GPUs: torchrun starts one unless told otherwise."""
-    gpus = len(visible_gpus())
-    asked = os.environ.get("NPROC_PER_NODE") or os.environ.get("PET_NPROC_PER_NODE") or "1"
-    processes = gpus if asked == "gpu" else int(asked) if asked.isdigit() else 1
-    status: Status = "warn" if gpus > processes else "ok"
-    return rows.row("", "gpus.found", status, gpus=gpus, processes=processes or 1)
+    """As many processes as GPUs."""
+    gpus = usable_count(len(installed_gpus()))
+    processes = processes_of(gpus)
+    return rows.row("", "gpus.found", "warn" if gpus > processes else "ok", gpus=gpus, processes=processes)
+
+
+def processes_of(gpus: int) -> int:
+    """Those that a start here makes: torchrun makes one unless told otherwise."""
+    return asked_processes(gpus) or 1
 
 
 def recipe_row(rows: Rows, config: Config) -> Check:
@@ -172,7 +175,8 @@ def folder_rows(rows: Rows, config: Config, folder: Path) -> Iterator[Check]:
     yield rows.row("", "volume.gone" if gone else "volume.ok", "warn" if gone else "ok", mount=mount, kind=kind)
     free = shutil.disk_usage(existing).free
     vocabulary = config.model.vocab_size or 32_000
-    needed = estimate_disk(config, vocabulary, 0).checkpoints
+    processes = processes_of(usable_count(len(installed_gpus())))
+    needed = estimate_disk(config, vocabulary, processes, tokens=0).checkpoints
     status: Status = "fail" if free < needed else "ok"
     yield rows.row("", "disk.found", status, free=f"{free / 1e9:.0f}", needed=f"{needed / 1e9:.1f}")
 
@@ -196,7 +200,7 @@ def saves_row(rows: Rows, config: Config) -> Check:
 
 def money_rows(rows: Rows, config: Config) -> Iterator[Check]:
     """Price, budget, and what becomes of the machine; on a machine without a GPU they matter to nobody."""
-    budget, rented = config.budget, bool(visible_gpus())
+    budget, rented = config.budget, bool(installed_gpus())
     unset: Status = "warn" if rented else "ok"
     if budget.price_per_hour:
         yield rows.row("", "price.found", price=f"{budget.price_per_hour:g}", currency=budget.currency)
@@ -234,4 +238,4 @@ def messages_row(rows: Rows) -> Check:
     """Whether anybody hears of a stop."""
     if os.environ.get("MEGATRON_RECIPE_WEBHOOK", "").strip():
         return rows.row("", "messages.set")
-    return rows.row("", "messages.none", "warn" if visible_gpus() else "ok")
+    return rows.row("", "messages.none", "warn" if installed_gpus() else "ok")

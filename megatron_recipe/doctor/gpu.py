@@ -35,9 +35,22 @@ def query_gpus(*fields: str) -> list[list[str]]:
     return [row for row in rows if len(row) == len(fields)]
 
 
-def visible_gpus() -> list[Gpu]:
-    """The GPUs that the driver shows; empty without a driver."""
+def installed_gpus() -> list[Gpu]:
+    """The GPUs that the driver shows, also those that CUDA_VISIBLE_DEVICES hides; empty without a driver."""
     return [Gpu(name, driver) for name, driver in query_gpus("name", "driver_version")]
+
+
+def usable_count(installed: int) -> int:
+    """How many CUDA_VISIBLE_DEVICES leaves, as far as that is known without CUDA."""
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return installed if devices is None else len([one for one in devices.split(",") if one])
+
+
+def asked_processes(gpus: int) -> int | None:
+    """Processes that torchrun starts or was told to start on this machine; None where nobody told it a number."""
+    names = ("LOCAL_WORLD_SIZE", "NPROC_PER_NODE", "PET_NPROC_PER_NODE")
+    asked = next(filter(None, map(os.environ.get, names)), "")
+    return gpus if asked == "gpu" else int(asked) if asked.isdigit() else None
 
 
 def check_device() -> Check:
@@ -60,10 +73,10 @@ def check_gpu_count() -> Check:
     """As many GPUs as torchrun is told to start ranks for."""
     import torch
 
-    count, shown = torch.cuda.device_count(), len(visible_gpus())
-    wanted = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("NPROC_PER_NODE") or ""
+    count, shown = torch.cuda.device_count(), len(installed_gpus())
+    wanted = asked_processes(count) or 0
     found = f"{count} for torch, {shown} in the machine" + (f", {wanted} ranks asked for" if wanted else "")
-    if wanted.isdigit() and shown and int(wanted) > count:
+    if shown and wanted > count:
         fix = f"a rank needs a GPU of its own: NPROC_PER_NODE={max(count, 1)}, or a larger CUDA_VISIBLE_DEVICES"
         return Check("GPU count", "fail", found, fix)
     fix = "CUDA_VISIBLE_DEVICES hides some: unset it, or mean it"
@@ -71,7 +84,7 @@ def check_gpu_count() -> Check:
 
 
 def check_gpu_errors() -> Check:
-    """Memory errors that ECC could not correct, and rows that wait to be replaced."""
+    """Memory errors that ECC could not correct."""
     rows = query_gpus("ecc.errors.uncorrected.volatile.total", "ecc.errors.uncorrected.aggregate.total")
     if not rows:
         return Check("GPU memory errors", "ok", _nothing("nvidia-smi tells none"))
@@ -145,4 +158,4 @@ def check_gpu_links() -> Check:
 
 
 def _nothing(words: str) -> str:
-    return words if visible_gpus() else "no GPU here"
+    return words if installed_gpus() else "no GPU here"

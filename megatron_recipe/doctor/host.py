@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from megatron_recipe.doctor.check import Check, cgroup_value, judge, runs_folder
-from megatron_recipe.doctor.gpu import visible_gpus
+from megatron_recipe.doctor.gpu import installed_gpus
 
 WRITE_TEST_MB = 32
 WRITE_TEST_SECONDS = 3.0
@@ -36,7 +36,7 @@ def usable_memory_gib() -> float:
 
 def check_cores() -> Check:
     """Cores, some for each rank's data workers."""
-    cores, gpus = usable_cores(), len(visible_gpus())
+    cores, gpus = usable_cores(), len(installed_gpus())
     fix = (
         f"{gpus} GPUs want {4 * gpus} cores for reading data and launching kernels: set data.num_workers=1"
         if gpus
@@ -68,7 +68,7 @@ def check_shared_memory() -> Check:
     if not folder.is_dir():
         return Check("/dev/shm", "warn", "missing", "workers share batches there: mount a tmpfs on /dev/shm")
     free = shutil.disk_usage(folder).free / 2**30
-    needed = max(1.0, SHARED_GIB_OF_A_RANK * len(visible_gpus()))
+    needed = max(1.0, SHARED_GIB_OF_A_RANK * len(installed_gpus()))
     fix = (
         f"{needed:g} GiB are wanted here; docker gives 64 MiB unless asked: docker run --shm-size=16g (or --ipc=host); "
         "NCCL and data workers die without (data.num_workers=0 needs none)"
@@ -89,7 +89,7 @@ def check_locked_memory() -> Check:
     limited = 0 <= soft < LOCKED_MEMORY_MIB * 2**20
     found = "no limit" if soft < 0 else f"{soft / 2**20:,.0f} MiB"
     fix = "ulimit -l unlimited (docker run --ulimit memlock=-1): NCCL over InfiniBand locks what it sends"
-    return judge("locked memory (ulimit -l)", found, warn_if=limited and len(visible_gpus()) > 1, fix=fix)
+    return judge("locked memory (ulimit -l)", found, warn_if=limited and len(installed_gpus()) > 1, fix=fix)
 
 
 def check_disk() -> Check:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from megatron_recipe.doctor.check import Check, judge, version_of
-from megatron_recipe.doctor.gpu import visible_gpus
+from megatron_recipe.doctor.gpu import installed_gpus
 from megatron_recipe.kernels import FLASH_ATTENTION, HOPPER, QUACK
 
 MEGATRON_CORE = "0.19.2"
@@ -26,7 +26,7 @@ def check_torch() -> Check:
 
     built_for = torch.version.cuda or ""
     found = f"{torch.__version__}, built for {'CUDA ' + built_for if built_for else 'the CPU'}"
-    gpus = visible_gpus()
+    gpus = installed_gpus()
     if not gpus:
         return Check("torch", "ok", found)
     driver = gpus[0].driver
@@ -117,7 +117,7 @@ def check_dataset_helpers() -> Check:
 def check_transformer_engine() -> Check:
     """Transformer Engine with its torch extension; without that `import megatron.core` raises."""
     version = version_of("transformer-engine")
-    on_gpu = bool(visible_gpus())
+    on_gpu = bool(installed_gpus())
     if version is None:
         fix = "FP8 and fused kernels need it: use the NGC PyTorch image, or pip install -e '.[gpu]' with nvcc present"
         found = "not installed" + ("" if on_gpu else " (a CPU needs none)")

@@ -123,7 +123,7 @@ def make_plan(
         flops_per_token_causal=flops_per_token(config.model, rows, causal=True),
         mfu=expected,
         tokens_per_second=tokens_per_second(config, rows, hardware, expected),
-        disk=estimate_disk(config, vocab_size, tokens),
+        disk=estimate_disk(config, vocab_size, gpus, tokens),
         costs=sorted(_costs(config, recipe, vocab_size, gpus, tokens, mfu), key=lambda line: line.cny),
     )
 

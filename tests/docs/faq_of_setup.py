@@ -61,7 +61,7 @@ def old_driver(scene: Scene) -> str:
 
     scene.patch.setattr(torch.version, "cuda", "13.0")
     scene.patch.setattr(torch.cuda, "is_available", lambda: False)
-    scene.patch.setattr(software, "visible_gpus", lambda: [Gpu("NVIDIA A100-SXM4-80GB", "535.161.08")])
+    scene.patch.setattr(software, "installed_gpus", lambda: [Gpu("NVIDIA A100-SXM4-80GB", "535.161.08")])
     return software.check_torch().fix
 
 

@@ -18,5 +18,5 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (gpu, host, software):
-        monkeypatch.setattr(module, "visible_gpus", lambda: [H100, H100])
+        monkeypatch.setattr(module, "installed_gpus", lambda: [H100, H100])
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

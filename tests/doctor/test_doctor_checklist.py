@@ -22,13 +22,22 @@ from megatron_recipe.errors import ConfigError
 def a_healthy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The doctor's own checks have tests of their own, and take seconds."""
     monkeypatch.setattr("megatron_recipe.doctor.run_doctor", lambda checks: [Check("Python", "ok", "3.12")])
-    for name in ("TMUX", "STY", "SLURM_JOB_ID", "MEGATRON_RECIPE_WEBHOOK", "PET_NPROC_PER_NODE", "NPROC_PER_NODE"):
+    for name in (
+        "TMUX",
+        "STY",
+        "SLURM_JOB_ID",
+        "MEGATRON_RECIPE_WEBHOOK",
+        "PET_NPROC_PER_NODE",
+        "NPROC_PER_NODE",
+        "LOCAL_WORLD_SIZE",
+        "CUDA_VISIBLE_DEVICES",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def rented(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checklist, "visible_gpus", lambda: [H100, H100])
+    monkeypatch.setattr(checklist, "installed_gpus", lambda: [H100, H100])
 
 
 def rows(dataset: Path, *overrides: str, run_dir: Path | None = None, lang: str = "en") -> dict[str, Check]:
@@ -93,6 +102,11 @@ def test_every_gpu_has_a_process(dataset: Path, rented: None, monkeypatch: pytes
     assert rows(dataset)["processes"].status == "ok"
 
 
+def test_a_gpu_that_is_hidden_wants_no_process(dataset: Path, rented: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert rows(dataset)["processes"].status == "ok"
+
+
 @pytest.mark.parametrize(
     ("driver", "status", "words"),
     [
@@ -104,7 +118,7 @@ def test_every_gpu_has_a_process(dataset: Path, rented: None, monkeypatch: pytes
 def test_the_driver_says_which_images_fit(
     driver: str, status: str, words: str, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checklist, "visible_gpus", lambda: [Gpu("NVIDIA H100", driver)])
+    monkeypatch.setattr(checklist, "installed_gpus", lambda: [Gpu("NVIDIA H100", driver)])
     row = rows(dataset)["driver and image"]
     assert row.status == status and words in row.found
 

@@ -11,7 +11,7 @@ from megatron_recipe.doctor import gpu
 
 def test_nvidia_smi_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     smi(monkeypatch, {"name,driver_version": "NVIDIA H100 80GB HBM3, 580.65.06\n" * 2})
-    assert gpu.visible_gpus() == [H100, H100]
+    assert gpu.installed_gpus() == [H100, H100]
     assert gpu.query_gpus("unknown") == []
 
 
@@ -73,12 +73,13 @@ def test_persistence(monkeypatch: pytest.MonkeyPatch, two_gpus: None, answer: st
         (2, {"NPROC_PER_NODE": "8"}, "fail", "NPROC_PER_NODE=2"),
         (1, {}, "warn", "CUDA_VISIBLE_DEVICES hides some"),
         (2, {"NPROC_PER_NODE": "gpu"}, "ok", ""),
+        (2, {"PET_NPROC_PER_NODE": "3"}, "fail", "NPROC_PER_NODE=2"),
     ],
 )
 def test_gpus_and_ranks(
     monkeypatch: pytest.MonkeyPatch, two_gpus: None, seen: int, environment: dict[str, str], status: str, words: str
 ) -> None:
-    for name in ("LOCAL_WORLD_SIZE", "NPROC_PER_NODE"):
+    for name in ("LOCAL_WORLD_SIZE", "NPROC_PER_NODE", "PET_NPROC_PER_NODE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -20,9 +20,9 @@ def test_a_small_shm_and_a_small_disk_are_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_shm_is_wanted_by_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host.shutil, "disk_usage", lambda path: SimpleNamespace(free=3 * 2**30))
-    monkeypatch.setattr(host, "visible_gpus", lambda: [H100] * 2)
+    monkeypatch.setattr(host, "installed_gpus", lambda: [H100] * 2)
     assert host.check_shared_memory().status == "ok"
-    monkeypatch.setattr(host, "visible_gpus", lambda: [H100] * 8)
+    monkeypatch.setattr(host, "installed_gpus", lambda: [H100] * 8)
     check = host.check_shared_memory()
     assert check.status == "warn"
     assert "4 GiB are wanted" in check.fix
@@ -46,7 +46,7 @@ def test_the_containers_cpu_quota_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_few_cores_for_many_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "usable_cores", lambda: 8.0)
-    monkeypatch.setattr(host, "visible_gpus", lambda: [H100] * 8)
+    monkeypatch.setattr(host, "installed_gpus", lambda: [H100] * 8)
     assert "8 GPUs want 32 cores" in host.check_cores().fix
 
 
@@ -59,7 +59,7 @@ def test_a_machine_that_swaps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("soft", "gpus", "status"), [(-1, 2, "ok"), (8 * 2**20, 2, "warn"), (8 * 2**20, 1, "ok")])
 def test_locked_memory(monkeypatch: pytest.MonkeyPatch, soft: int, gpus: int, status: str) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, soft))
-    monkeypatch.setattr(host, "visible_gpus", lambda: [H100] * gpus)
+    monkeypatch.setattr(host, "installed_gpus", lambda: [H100] * gpus)
     assert host.check_locked_memory().status == status
 
 

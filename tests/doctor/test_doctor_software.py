@@ -22,7 +22,7 @@ from megatron_recipe.doctor.gpu import Gpu
 def test_a_gpu_that_torch_cannot_use_is_a_failure_with_its_cause(
     monkeypatch: pytest.MonkeyPatch, cuda: str | None, driver: str, words: str
 ) -> None:
-    monkeypatch.setattr(software, "visible_gpus", lambda: [Gpu("NVIDIA H100", driver)])
+    monkeypatch.setattr(software, "installed_gpus", lambda: [Gpu("NVIDIA H100", driver)])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", cuda)
     check = software.check_torch()

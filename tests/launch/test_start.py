@@ -77,7 +77,7 @@ def test_the_first_of_a_machines_ranks_speaks(tmp_path: Path, monkeypatch: pytes
 def test_the_number_of_processes_is_known_before_they_start(
     options: list[str], devices: str | None, expected: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "visible_gpus", lambda: [])
+    monkeypatch.setattr(launch, "installed_gpus", lambda: [])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if devices is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)

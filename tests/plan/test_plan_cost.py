@@ -5,7 +5,7 @@ import re
 import pytest
 
 from megatron_recipe.plan.cost import offers, rate
-from megatron_recipe.plan.disk import estimate_disk
+from megatron_recipe.plan.disk import checkpoint_bytes, estimate_disk
 from megatron_recipe.plan.hardware import profile, profiles
 from megatron_recipe.plan.loss_law import LAWS
 from megatron_recipe.plan.plan import make_plan
@@ -65,12 +65,22 @@ def test_every_price_has_a_known_card_a_date_and_a_source():
 
 def test_disk_by_hand():
     config = load_config("gpt_1b", ("checkpoint.milestone_every_steps=2000", "checkpoint.milestone_weights_only=true"))
-    disk = estimate_disk(config, 32_000, 1e9)
-    assert disk.tokens == 2e9 and estimate_disk(config, 70_000, 1e9).tokens == 4e9
+    disk = estimate_disk(config, 32_000, 8, 1e9)
+    assert disk.tokens == 2e9 and estimate_disk(config, 70_000, 8, 1e9).tokens == 4e9
     assert disk.checkpoint == 14 * 1_038_682_112
     # three, the best, the one being written; nine milestones of 2 bytes a parameter
     assert disk.checkpoints == 5 * disk.checkpoint + 9 * 2 * 1_038_682_112
     assert disk.total == disk.text + disk.tokens + disk.checkpoints
+
+
+def test_what_a_save_asks_of_the_disk_is_what_the_plan_says():
+    config = load_config("gpt_7b_1gpu")
+    alone = checkpoint_bytes(config, 32_000, 1)
+    parameters = checkpoint_bytes(config, 32_000, 1, weights_only=True) / 2
+    assert alone == 8 * parameters == estimate_disk(config, 32_000, 1, 1e9).checkpoint
+    assert checkpoint_bytes(config, 32_000, 2) == 14 * parameters, "gathered from two ranks in FP32"
+    momentum = load_config("gpt_1b", ("optimizer.kind=sgd",))
+    assert checkpoint_bytes(momentum, 32_000, 1) == 10 * checkpoint_bytes(momentum, 32_000, 1, weights_only=True) / 2
 
 
 def test_the_laws_of_loss():

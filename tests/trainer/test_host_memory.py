@@ -23,9 +23,9 @@ def test_a_7b_on_eight_ranks_needs_hundreds_of_gigabytes(free):
     free.available = 600e9
     said = checkpoint.short_memory(load_config("gpt_7b"), VOCABULARY)
     assert said is not None and "600 GB are free" in said and "parallel.tensor" in said
-    needed = checkpoint.gathered_bytes(load_config("gpt_7b"), VOCABULARY)
+    needed = checkpoint.host_state_bytes(load_config("gpt_7b"), VOCABULARY)
     assert 600e9 < needed < 800e9  # 12 bytes a parameter and rank
-    split = checkpoint.gathered_bytes(load_config("gpt_7b", ("parallel.tensor=2",)), VOCABULARY)
+    split = checkpoint.host_state_bytes(load_config("gpt_7b", ("parallel.tensor=2",)), VOCABULARY)
     assert split == pytest.approx(needed / 2, rel=0.01)
 
 
