@@ -155,15 +155,6 @@ def sum_over_data_and_pipeline(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether `flag` holds on any rank; all ranks get the same answer at the same step."""
-    if dist.get_world_size() == 1:
-        return flag
-    value = torch.tensor([float(flag)], device=device)
-    dist.all_reduce(value, op=dist.ReduceOp.MAX)
-    return bool(value.item())
-
-
 def barrier() -> None:
     """Wait for all ranks."""
     dist.barrier()

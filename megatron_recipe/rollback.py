@@ -81,16 +81,23 @@ def roll_back(
 def give_up(
     run_dir: Path, verdict: Verdict, step: int, attempts: list[dict[str, Any]], config: Config
 ) -> StabilityError:
-    """The error that ends a run which rolling back does not help, with what to look at."""
-    tried = ", ".join(f"step {entry['at_step']} → {entry['from_step']}" for entry in attempts) or "none"
+    """The error that ends a run which rolling back does not help or which is to stop at once, with what to look at."""
+    if verdict.action == "stop":
+        why = "stability says: stop (on_nan, on_loss_spike, on_grad_spike). Where it comes again, the cause is"
+    else:
+        tried = ", ".join(f"step {entry['at_step']} → {entry['from_step']}" for entry in attempts) or "none"
+        limit = f"stability.max_attempts={config.stability.max_attempts}"
+        why = f"rollbacks so far ({tried}) did not help, and {limit} are the limit. The cause is then"
     peak = config.schedule.peak_learning_rate
-    remedies = [f"lower schedule.peak_learning_rate={peak:g} (a half)", "lengthen the warm-up"]
+    remedies = [
+        f"lower schedule.peak_learning_rate={peak:g} (a half)",
+        f"lengthen the warm-up (schedule.warmup_fraction={config.schedule.warmup_fraction:g})",
+    ]
     remedies += [] if config.model.qk_norm or config.model.qkv_bias else ["set model.qk_norm=true"]
     remedies += ["set optimizer.beta2=0.95"] if config.optimizer.beta2 > 0.95 else []
     return StabilityError(
-        f"step {step}: {verdict.words()}; rollbacks so far ({tried}) did not help, and "
-        f"stability.max_attempts={config.stability.max_attempts} are the limit. The cause is then seldom a stretch of "
-        f"bad text: {', '.join(remedies[:-1])}, or {remedies[-1]}; `megatron-recipe data who {run_dir} --step {step}` "
-        "shows the text of this step. Then start a new run, or go on from a checkpoint before the trouble by deleting "
-        "the newer ones"
+        f"step {step}: {verdict.words()}; {why} seldom a stretch of bad text: "
+        f"{', '.join(remedies[:-1])}, or {remedies[-1]}; `megatron-recipe data who {run_dir} --step {step}` shows the "
+        "text of this step. Then start a new run, or go on from a checkpoint before the trouble by deleting the newer "
+        "ones"
     )

@@ -34,7 +34,8 @@ CHANGEABLE = (
     "optimizer.clip_grad_norm",
     "optimizer.states",
 )
-"""Of those, what takes effect from the next step on, and what changes no number."""
+"""Of those, what takes effect from the next step on, what changes no number, and what the checkpoint's loading refuses
+with the better message (the optimizer's states)."""
 
 
 def check_same_run(config: Config, run_dir: Path, samples: int, position: int, checksums: dict[str, str]) -> None:

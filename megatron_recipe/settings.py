@@ -33,36 +33,39 @@ class Section(BaseModel):
 
 @dataclass(frozen=True)
 class RecipeFolder:
-    """YAML recipes that come with the project, beside those of the user.
+    """YAML files of a kind that come with the project, beside those of the user.
 
     Args:
         folder: of the ``NAME.yaml`` files.
         hidden: names that others extend and nobody runs.
+        kind: what messages call one.
     """
 
     folder: Path
     hidden: tuple[str, ...] = ("base",)
+    kind: str = "recipe"
 
     def names(self) -> list[str]:
-        """Names of the recipes, sorted."""
+        """Their names, sorted."""
         return sorted(path.stem for path in self.folder.glob("*.yaml") if path.stem not in self.hidden)
 
     def read(self, recipe: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
-        """The values of a recipe, by name or path, with those it extends below them.
+        """The values of one, by name or path, with those it extends below them.
 
         Raises:
-            ConfigError: there is no such recipe, it is no YAML mapping, or it extends itself.
+            ConfigError: there is no such file, it is no YAML mapping, or it extends itself.
         """
         if recipe in extended_by:
             chain = " extends ".join((*extended_by, recipe))
-            raise ConfigError(f"{chain}: a recipe must not extend itself; remove one of these extends: lines")
+            raise ConfigError(f"{chain}: no file may extend itself; remove one of these extends: lines")
         path = self._find(recipe)
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}; mend that line") from error
         if not isinstance(values, dict):
-            raise ConfigError(f"{path}: a recipe is a mapping of sections, not {type(values).__name__}")
+            example = self.folder / f"{self.names()[0]}.yaml"
+            raise ConfigError(f"{path}: must be a mapping, not {type(values).__name__}; {example} shows the form")
         parent = values.pop("extends", None)
         return _merge(self.read(parent, (*extended_by, recipe)), values) if parent else values
 
@@ -72,9 +75,9 @@ class RecipeFolder:
         if path.is_file():
             return path
         if is_path:
-            raise ConfigError(f"{recipe}: no such file; known recipes: {', '.join(self.names())}")
+            raise ConfigError(f"{recipe}: no such file; known {self.kind}s: {', '.join(self.names())}")
         raise ConfigError(
-            f"unknown recipe {recipe!r}{suggestion(recipe, self.names())}; known: {', '.join(self.names())}, "
+            f"unknown {self.kind} {recipe!r}{suggestion(recipe, self.names())}; known: {', '.join(self.names())}, "
             "or give the path of a .yaml file"
         )
 
@@ -126,8 +129,10 @@ def _number_or_value(value: Any) -> Any:
     return value
 
 
-def parse[Settings: Section](kind: type[Settings], values: dict[str, Any], origin: str) -> Settings:
-    """Build the settings from plain values; `origin` names their file or recipe in errors.
+def parse[Settings: Section](
+    kind: type[Settings], values: dict[str, Any], origin: str, noun: str = "recipe"
+) -> Settings:
+    """Build the settings from plain values; `origin` names their file or recipe in errors, `noun` what it is.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type or out of range.
@@ -135,20 +140,20 @@ def parse[Settings: Section](kind: type[Settings], values: dict[str, Any], origi
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = [_explain(dict(problem), kind) for problem in error.errors()]
+        problems = [_explain(dict(problem), kind, noun) for problem in error.errors()]
         raise ConfigError(f"{origin}: " + "\n".join(problems)) from error
 
 
-def _explain(problem: dict[str, Any], kind: type[BaseModel]) -> str:
+def _explain(problem: dict[str, Any], kind: type[BaseModel], noun: str) -> str:
     """One pydantic problem as field, value, rule and remedy."""
     location = [str(part) for part in problem["loc"]]
     name = ".".join(location)
     if problem["type"] == "extra_forbidden":
         known = _fields_of(location[:-1], kind)
-        where = ".".join(location[:-1]) or "the recipe"
+        where = ".".join(location[:-1]) or f"the {noun}"
         return f"{name} is not known{suggestion(location[-1], known)}; {where} has: {', '.join(known)}"
     if problem["type"] == "missing":
-        return f"{name} is missing; set it in the recipe or with --set {name}=…"
+        return f"{name} is missing; set it in the {noun}" + (f" or with --set {name}=…" if noun == "recipe" else "")
     rule = problem["msg"][0].lower() + problem["msg"][1:]
     return f"{name}={problem['input']!r}: {rule}"
 

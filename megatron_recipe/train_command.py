@@ -12,7 +12,7 @@ from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts, voca
 from megatron_recipe.errors import ConfigError, DataError
 from megatron_recipe.init_from import begins_with_others, check_init_from, find_weights
 from megatron_recipe.mix import corpus_paths
-from megatron_recipe.plan.hardware import profile
+from megatron_recipe.plan.hardware import GIB, Hardware, profile
 from megatron_recipe.recipes import load_config, recipe_names
 from megatron_recipe.validation import check_config
 
@@ -45,6 +45,8 @@ def train_command(
     warn_of_many_epochs(config, facts)
     if dry_run:
         check_past(config, folder)
+        if gpu:
+            say_choice(config, vocabulary(config.model, facts), profile(gpu), recipe)
         say_plan(config, facts, folder)
         return 0
     from megatron_recipe.clouds.shut_down import check_shut_down, shut_down_after_run
@@ -135,6 +137,36 @@ def warn_of_many_epochs(config: Config, facts: list[DatasetFacts]) -> None:
         console.warn(
             f"{tokens:,} tokens are {tokens / available:,.0f} times the {available:,} of the datasets; beyond 4 times "
             "the same text teaches little more (Muennighoff et al. 2023): prepare more, or set fewer train.steps"
+        )
+
+
+def say_choice(config: Config, vocab_size: int, card: Hardware, recipe: str | None) -> None:
+    """Say what a run would choose on a card. Raises ConfigError where it refuses the run.
+
+    Without torchrun nobody said how many GPUs are meant: what does not fit one is a warning then.
+    """
+    from megatron_recipe.kernels import planned
+    from megatron_recipe.plan.memory import estimate_memory
+    from megatron_recipe.plan.resolve import check_precision, fits, resolve
+
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    check_precision(config, card, recipe)
+    try:
+        chosen = resolve(config, vocab_size, card, world_size, recipe)
+    except ConfigError as error:
+        if "WORLD_SIZE" in os.environ:
+            raise
+        console.warn(str(error))
+        return
+    micro_batch, recompute = chosen.batch.micro_batch, chosen.memory.recompute
+    memory = estimate_memory(planned(chosen, card.capability), vocab_size, world_size, micro_batch, recompute)
+    of_memory = f"{memory.total / GIB:.1f} of {card.memory_bytes / GIB:.1f} GiB"
+    if fits(memory, card):
+        console.say(f"on {card.card}: micro-batch {micro_batch}, recompute {recompute}, about {of_memory}")
+    else:
+        console.warn(
+            f"batch.micro_batch_size_samples={micro_batch} with memory.recompute={recompute} takes about {of_memory} "
+            f"on {card.card}; leave both to auto, or train on more GPUs"
         )
 
 

@@ -184,9 +184,10 @@ def _data_problems(config: Config, facts: list[DatasetFacts], held_out: Sequence
         yield f"data.validation_sets: {names.count(name)} are named {name}, and their records would be one; rename one"
     for one in config.data.skip_samples:
         if one.first >= one.stop:
+            turned = f"use {one.stop}:{one.first}, or " if one.first > one.stop else ""
             yield (
                 f"data.skip_samples={one.first}:{one.stop} leaves out nothing: first must be below stop, the position "
-                f"that is trained on again; use {one.stop}:{one.first}, or remove it"
+                f"that is trained on again; {turned}remove it"
             )
         elif not is_clocked(config.budget) and one.stop - one.first > total_samples(config):
             yield (

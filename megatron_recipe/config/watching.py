@@ -37,7 +37,7 @@ class MessagesConfig(Section):
 
     webhook: Literal["off", "auto", "wecom", "feishu", "dingtalk", "slack", "generic"] = "auto"
     """Kind of the webhook whose address is in MEGATRON_RECIPE_WEBHOOK; `auto` knows it by its host, and is off where
-    the variable is not set. It gets start, end, spike, rollback, stop and a daily summary."""
+    the variable is not set. It gets start, end, accidents and what was done, and a daily summary."""
     daily_summary_hour: int = Field(default=9, ge=0, le=23)
     """Hour of the day (local time) of the summary."""
     heartbeat_every_seconds: int = Field(default=300, gt=0)

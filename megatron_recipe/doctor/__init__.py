@@ -70,11 +70,6 @@ def run_check(check: Callable[[], Check], seconds: float = CHECK_SECONDS) -> Che
     return results[0] if results else Check(name, "warn", f"no answer within {seconds:g} s", fix)
 
 
-def print_doctor(json_output: bool) -> int:
-    """Look at this machine and print what was found; the exit code is 1 if a check failed."""
-    return print_checks(run_doctor(), json_output)
-
-
 def print_checks(results: list[Check], json_output: bool) -> int:
     """Print the checks to standard output (a table, plain lines, or JSON); the exit code is 1 if any failed."""
     if json_output:

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from megatron_recipe.errors import ConfigError
-from megatron_recipe.settings import RecipeFolder, Section, parse, suggestion
+from megatron_recipe.settings import RecipeFolder, Section, parse
 
-FILES = RecipeFolder(Path(__file__).parent / "comparisons", hidden=())
+FILES = RecipeFolder(Path(__file__).parent / "comparisons", hidden=(), kind="comparison")
 
 
 class Words(Section):
@@ -91,15 +91,8 @@ def read_comparison(name_or_file: str) -> Comparison:
     Raises:
         ConfigError: there is none, or a field of it is wrong.
     """
-    is_path = name_or_file.endswith((".yaml", ".yml"))
-    known = FILES.names()
-    if not is_path and name_or_file not in known:
-        raise ConfigError(
-            f"unknown comparison {name_or_file!r}{suggestion(name_or_file, known)}; known: {', '.join(known)}, "
-            "or give the path of a .yaml file"
-        )
     values = FILES.read(name_or_file)
-    comparison = parse(Comparison, {"name": Path(name_or_file).stem, **values}, name_or_file)
+    comparison = parse(Comparison, {"name": Path(name_or_file).stem, **values}, name_or_file, FILES.kind)
     _check(comparison, name_or_file)
     return comparison
 

@@ -9,15 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from megatron_recipe.errors import ConfigError
 from megatron_recipe.lab.accident_data import BadStretch, OtherTokenizer, TrainedWeights, Unshuffled
 from megatron_recipe.lab.accident_process import DecayNorms, MemoryLimit, SlowReading
 from megatron_recipe.lab.accident_strikes import NodeKilled
 from megatron_recipe.lab.incident_changes import Settings
 from megatron_recipe.lab.incident_half import Half, PureHalf
-from megatron_recipe.settings import RecipeFolder, Section, parse, suggestion
+from megatron_recipe.settings import RecipeFolder, Section, parse
 
-FILES = RecipeFolder(Path(__file__).parent / "incidents", hidden=())
+FILES = RecipeFolder(Path(__file__).parent / "incidents", hidden=(), kind="incident")
 WIDE = r"[\u2e80-\u9fff\uff00-\uffef]"
 FOLD = re.compile(rf"(?<={WIDE}) (?={WIDE})")
 
@@ -127,12 +126,5 @@ def read_incident(name_or_file: str) -> Incident:
     Raises:
         ConfigError: there is none, or a field of it is wrong.
     """
-    is_path = name_or_file.endswith((".yaml", ".yml"))
-    known = FILES.names()
-    if not is_path and name_or_file not in known:
-        raise ConfigError(
-            f"unknown incident {name_or_file!r}{suggestion(name_or_file, known)}; known: {', '.join(known)}, "
-            "or give the path of a .yaml file"
-        )
     values = FILES.read(name_or_file)
-    return parse(Incident, {"name": Path(name_or_file).stem, **values}, name_or_file)
+    return parse(Incident, {"name": Path(name_or_file).stem, **values}, name_or_file, FILES.kind)

@@ -5,7 +5,7 @@ from typing import Any
 from megatron_recipe.budget import parse_price
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.lab.asked import Asked
-from megatron_recipe.lab.comparison import Comparison, read_comparison
+from megatron_recipe.lab.comparison import FILES, Comparison, read_comparison
 from megatron_recipe.settings import parse, split_override
 
 
@@ -34,7 +34,7 @@ def comparison_of(asked: Asked) -> Comparison:
     for name in ("recipe", "confidence", "target_loss"):
         if (value := getattr(asked, name)) is not None:
             changes[name] = value
-    return parse(Comparison, {**comparison.model_dump(), **changes}, f"lab compare {asked.name}")
+    return parse(Comparison, {**comparison.model_dump(), **changes}, f"lab compare {asked.name}", FILES.kind)
 
 
 def _require_common(comparison: Comparison, overrides: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ from megatron_recipe.settings import Section, parse
 
 NAME = "month.yaml"
 DAYS = 30
-PLATFORMS = ("autodl", "runpod", "lambda", "own")
 
 Relative = Annotated[Path, PlainSerializer(str, return_type=str)]
 
@@ -58,10 +57,6 @@ class Month(Section):
         """Number of the day, from 1; below 1 before the plan begins."""
         return (today - self.begins).days + 1
 
-    def currency_name(self) -> str:
-        """As amounts are printed with."""
-        return self.currency.upper()
-
 
 def read_month(folder: Path, today: date) -> Month:
     """The month of `folder`, with defaults that begin today where there is none.
@@ -88,10 +83,7 @@ def checked(values: dict[str, Any], origin: str) -> Month:
     missing = [name for name in ("begins", "ends") if values.get(name) is None]
     if missing:
         raise ConfigError(f"{origin}: {missing[0]} is missing; add a line such as {missing[0]}: {date.today()}")
-    try:
-        month = parse(Month, values, origin)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("the recipe has", f"{NAME} has")) from error
+    month = parse(Month, values, origin, "month")
     if month.ends < month.begins:
         raise ConfigError(
             f"{origin}: ends={month.ends} is before begins={month.begins}; give a later --ends or an earlier --begins"

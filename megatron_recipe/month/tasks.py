@@ -73,7 +73,9 @@ def weeks() -> tuple[Week, ...]:
     """All stages, week 0 first."""
     files = sorted(WEEKS.glob("week*.yaml"))
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return tuple(parse(Week, yaml.load(file.read_text(encoding="utf-8"), Loader=loader), str(file)) for file in files)
+    return tuple(
+        parse(Week, yaml.load(file.read_text(encoding="utf-8"), Loader=loader), str(file), "week") for file in files
+    )
 
 
 def all_tasks() -> list[Task]:

@@ -39,9 +39,6 @@ class Hardware:
     capability: tuple[int, int]
     bf16_tflops: float
     """Dense peak; 0 where the card has no BF16."""
-    fp8_tflops: float
-    """Dense peak; 0 where the card has no FP8."""
-    memory_gb_per_second: float
     source: str
     measured: tuple[MeasuredMfu, ...] = ()
     """On this card, or on one with the same chip."""
@@ -95,8 +92,8 @@ def hardware_for(device_name: str, memory_bytes: int, capability: tuple[int, int
 
 
 def unknown_hardware(device_name: str, memory_bytes: int, capability: tuple[int, int]) -> Hardware:
-    """A card that the table does not have: its memory and capability are known, its peaks are not."""
-    return Hardware(device_name, device_name, memory_bytes, capability, 0.0, 0.0, 0.0, "not in the table")
+    """A card that the table does not have: its memory and capability are known, its peak is not."""
+    return Hardware(device_name, device_name, memory_bytes, capability, 0.0, "not in the table")
 
 
 def peak_tflops(device_name: str) -> float | None:
@@ -133,8 +130,6 @@ def _hardware(name: str, values: dict[str, Any]) -> Hardware:
         memory_bytes=int(values["memory_gib"] * GIB),
         capability=(int(major), int(minor)),
         bf16_tflops=values["bf16_tflops"],
-        fp8_tflops=values["fp8_tflops"],
-        memory_gb_per_second=values["memory_gb_per_second"],
         source=values["source"],
         measured=tuple(MeasuredMfu(**row) for row in measured),
     )

@@ -57,17 +57,6 @@ def fits(memory: Memory, hardware: Hardware) -> bool:
     return memory.allocated * FRAGMENTATION + memory.outside <= hardware.memory_bytes
 
 
-def largest_micro_batch(
-    config: Config, vocab_size: int, hardware: Hardware, world_size: int, recompute: str
-) -> int | None:
-    """The largest micro-batch out of those that divide the batch which fits at this recompute level; None is none."""
-    on_card = planned(config, hardware.capability)
-    for micro_batch in possible_micro_batches(config, world_size):
-        if fits(estimate_memory(on_card, vocab_size, world_size, micro_batch, recompute), hardware):
-            return micro_batch
-    return None
-
-
 def possible_micro_batches(config: Config, world_size: int) -> list[int]:
     """Micro-batches that divide every global batch of the run and leave room for validation, the largest first."""
     batch, ranks = config.batch, data_ranks(config, world_size)

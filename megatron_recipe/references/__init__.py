@@ -113,9 +113,9 @@ def read_reference(name_or_file: str) -> Reference:
     except ValueError as error:
         raise ConfigError(f"--reference {name_or_file}: no valid JSON ({error}); make it again") from error
     try:
-        return parse(Reference, values, f"--reference {name_or_file}")
+        return parse(Reference, values, f"--reference {name_or_file}", "reference")
     except ConfigError as error:
-        reason = str(error).partition("; ")[0]  # parse speaks of a recipe's settings
+        reason = str(error).partition("; ")[0]  # nobody writes such a file by hand
         raise ConfigError(f"{reason}; make it again: `megatron-recipe lab reference RUN RUN --out FILE`") from error
 
 

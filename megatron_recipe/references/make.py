@@ -88,7 +88,7 @@ def make_reference(folders: Sequence[Path], name: str) -> Reference:
         "hardware": _noted(runs, _hardware),
         "version": _noted(runs, lambda run: run.environment.get("git") or __version__),
     }
-    return parse(Reference, values, f"lab reference {' '.join(map(str, folders))}")
+    return parse(Reference, values, f"lab reference {' '.join(map(str, folders))}", "reference")
 
 
 def band(losses: Array) -> Band:

@@ -13,7 +13,7 @@ from megatron_recipe.errors import DataError
 
 COMPARISON = "comparison.json"
 FORMAT = 1
-FINISHED, NOT_RUN = "finished", "not run"
+FINISHED = "finished"
 Record = dict[str, Any]
 
 

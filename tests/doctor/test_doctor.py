@@ -58,19 +58,18 @@ def test_a_command_that_hangs_or_fails_says_nothing(monkeypatch: pytest.MonkeyPa
 
 
 def test_printing_gives_json_or_lines_and_the_exit_code(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(doctor, "run_doctor", lambda: [Check("memory", "fail", "1.0 GiB", "rent more")])
-    assert doctor.print_doctor(json_output=True) == 1
+    failed = [Check("memory", "fail", "1.0 GiB", "rent more")]
+    assert doctor.print_checks(failed, json_output=True) == 1
     assert json.loads(capsys.readouterr().out) == [
         {"name": "memory", "status": "fail", "found": "1.0 GiB", "fix": "rent more"}
     ]
-    assert doctor.print_doctor(json_output=False) == 1
+    assert doctor.print_checks(failed, json_output=False) == 1
     assert capsys.readouterr().out == "fail  memory: 1.0 GiB  → rent more\n"
     doctor._print_table([Check("memory", "ok", "[/bold] 1.0 GiB")])
     assert "[/bold] 1.0 GiB" in capsys.readouterr().out
-    monkeypatch.setattr(doctor, "run_doctor", lambda: [Check("memory", "warn", "4 GiB", "rent more")])
-    assert doctor.print_doctor(json_output=False) == 0
+    assert doctor.print_checks([Check("memory", "warn", "4 GiB", "rent more")], json_output=False) == 0
 
 
 def test_importing_it_costs_no_library() -> None:

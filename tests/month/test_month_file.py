@@ -40,7 +40,7 @@ DATES = "begins: 2026-11-25\nends: 2026-12-24\n"
         ("- a", "a mapping of fields is expected, not list"),
         ("", "a mapping of fields is expected, not NoneType"),
         ("ends: 2026-12-24\n", "begins is missing"),
-        (DATES + "bugdet: 3\n", "bugdet is not known (did you mean 'budget'?); month.yaml has: begins, ends"),
+        (DATES + "bugdet: 3\n", "bugdet is not known (did you mean 'budget'?); the month has: begins, ends"),
         (DATES + "platform: aws\n", "platform='aws'"),
         (DATES + "budget: -1\n", "budget=-1"),
         (DATES + "big: runs/x\n", "a run's name, without folders"),

@@ -20,6 +20,22 @@ def test_every_recipe_passes_its_checks_on_a_dataset(dataset, recipe):
     assert "would train" in result.stderr and f"runs/{recipe}" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("recipe", "sets", "code", "said"),
+    [
+        ("gpt_1b", (), 0, "on NVIDIA A100 80 GB: micro-batch 8, recompute none, about "),
+        ("gpt_1b_fp8", (), 2, "use the recipe gpt_1b"),
+        ("gpt_7b", (), 0, "GPUs, which share the optimizer's states"),
+        ("gpt_1b", ("batch.micro_batch_size_samples=64", "memory.recompute=none"), 0, "leave both to auto"),
+    ],
+)
+def test_a_dry_run_says_what_a_card_would_make_of_it(dataset, monkeypatch, recipe, sets, code, said):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    settings = [word for setting in (f"data.datasets={dataset}", *sets) for word in ("--set", setting)]
+    result = CliRunner().invoke(app, ["train", recipe, "--gpu", "a100_80", "--dry-run", *settings])
+    assert (said in (result.stderr + str(result.exception))) and ("would train" in result.stderr) is not bool(code)
+
+
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_a_written_configuration_reads_back_equal(tmp_path, recipe):
     config = load_config(recipe, ("train.seed=7", "data.datasets=数据/甲,datasets/b"))
@@ -155,10 +171,10 @@ def test_a_users_file_extends_a_recipe_and_states_what_differs(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"- a\n- b\n", "a recipe is a mapping of sections"),
+        (b"- a\n- b\n", "must be a mapping, not "),
         (b"model: [", "not valid YAML"),
         (b"model:\n  \xb5: 1\n", "not valid YAML"),
-        (b"", "a recipe is a mapping of sections"),
+        (b"", "must be a mapping, not "),
         (b"extends: gpt_tiny\n", "unknown recipe 'gpt_tiny'"),
     ],
 )
@@ -173,5 +189,5 @@ def test_a_file_that_extends_itself_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "RECIPES", RecipeFolder(tmp_path))
     for name, parent in (("one", "two"), ("two", "one")):
         (tmp_path / f"{name}.yaml").write_text(f"extends: {parent}\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="one extends two extends one: a recipe must not extend itself"):
+    with pytest.raises(ConfigError, match="one extends two extends one: no file may extend itself"):
         load_config("one")

@@ -169,5 +169,6 @@ def test_giving_up_says_what_was_tried_and_what_to_look_at(config):
         assert part in str(error)
 
 
-def test_giving_up_at_once_claims_no_attempt(config):
-    assert "(none)" in str(give_up(Path("runs/mine"), Verdict("stop", "nan", float("nan")), 5, [], config))
+def test_stopping_at_once_claims_no_attempt(config):
+    said = str(give_up(Path("runs/mine"), Verdict("stop", "nan", float("nan")), 5, [], config))
+    assert "stability says: stop" in said and "rollbacks" not in said and "max_attempts" not in said

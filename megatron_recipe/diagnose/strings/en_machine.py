@@ -183,6 +183,5 @@ PAGE = {
     "note.unknown": "none of input, micro-batch, recompute, slow rank, heat; profile some steps",
     "note.memory_full": "little room: a longer document or a validation may not fit",
     "note.memory_free": "much is free: a larger micro-batch or less recompute is faster",
-    "doc.title": "Diagnosis",
     "doc.table": "phenomenon|criterion|causes|look at|do",
 }

@@ -210,6 +210,5 @@ PAGE = {
     "note.unknown": "输入、微批量、重算、慢 rank、过热都不是；请剖析几步",
     "note.memory_full": "余量很小：更长的文档或一次验证可能放不下",
     "note.memory_free": "空余很多：增大微批量或减少重算会更快",
-    "doc.title": "诊断",
     "doc.table": "现象|判据|原因|查看|处理",
 }

@@ -162,6 +162,4 @@ LEDGER = {
     "began": "{path}: begun",
     "quiz.written": "{path}: {count} questions with model answers, and room for yours. First without looking:",
     "quiz.none": "nothing to ask yet: no run has figures; begin with: megatron-recipe today",
-    "state.done": "done",
-    "state.open": "open",
 }

@@ -158,6 +158,4 @@ LEDGER = {
     "began": "已建立 {path}",
     "quiz.written": "{path}：{count} 个问题、参考答案，以及你自己的回答的位置。先不看答案：",
     "quiz.none": "还没有可问的：没有带数字的训练；先运行 megatron-recipe today --lang zh",
-    "state.done": "完成",
-    "state.open": "未完成",
 }
