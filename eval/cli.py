@@ -80,15 +80,14 @@ def generate(
 ) -> None:
     """Continue prompts, greedily and sampled, with one model or several side by side."""
     from eval.models import check_model, find_model
-    from eval.page_strings import TABLES
     from eval.prompts import PROMPTS_FILE, read_prompts
     from megatron_recipe.console import say
     from megatron_recipe.errors import ConfigError
+    from megatron_recipe.languages import require_language
 
     if prompt and prompts:
         raise ConfigError("--prompt and --prompts were both given; use one of them")
-    if lang not in TABLES:
-        raise ConfigError(f"--lang {lang} is not known; known are {', '.join(TABLES)}")
+    require_language(lang)
     texts = prompt or read_prompts(prompts or PROMPTS_FILE)
     names = ", ".join(str(check_model(model)) for model in models)
     _check_places(out, page)
@@ -142,9 +141,10 @@ def run(
     """
     from eval.harness import Settings, find_data, run_benchmarks
     from eval.models import check_model, find_model
-    from eval.score_table import require_language, table_lines
+    from eval.score_table import table_lines
     from eval.suites import choose
     from megatron_recipe.console import say
+    from megatron_recipe.languages import require_language
 
     require_language(lang)
     chosen = choose(suite or [], task or [])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eval.suites import benchmarks, references
-from megatron_recipe.errors import ConfigError
+from megatron_recipe.languages import require_language
 
 ERRORS = 1.96
 """Standard errors on both sides of a score: a 95 % interval."""
@@ -40,12 +40,6 @@ WORDS = {
         "split": "所用为 {split} 部分，已发表的得分出自 {usual}",
     },
 }
-
-
-def require_language(lang: str) -> None:
-    """Raise ConfigError for a language that the table is not in."""
-    if lang not in WORDS:
-        raise ConfigError(f"--lang {lang} is not known; known are {', '.join(WORDS)}")
 
 
 def table_lines(result: dict[str, Any], names: Sequence[str], lang: str) -> list[str]:

@@ -17,10 +17,9 @@ from data_prep.pipeline import steps as data_steps
 from data_prep.recipe import DataRecipe, load_recipe
 from megatron_recipe import console
 from megatron_recipe.config import Config
-from megatron_recipe.errors import ConfigError
 from megatron_recipe.files import read_jsonl, write_json
+from megatron_recipe.languages import require_language
 from megatron_recipe.recipes import load_config
-from megatron_recipe.report.strings import TABLES
 
 RECIPE = "gpt_tiny_cpu"
 INTERRUPTED = 130
@@ -53,8 +52,7 @@ def demo_command(
     sources: tuple[Path, ...], name: str, vocab_size: int, lang: str, overrides: tuple[str, ...], dry_run: bool
 ) -> int:
     """Run the demo, or with `dry_run` say its steps; returns the exit code."""
-    if lang not in TABLES:  # answered here, and not after all the work
-        raise ConfigError(f"--lang {lang}: not a language of the report; use one of {', '.join(TABLES)}")
+    require_language(lang)  # answered here, and not after all the work
     dataset = Path("datasets") / name
     demo = Demo(
         data=load_recipe("documents", {"sources": sources, "out": dataset, "tokenizer.vocab_size": vocab_size}),

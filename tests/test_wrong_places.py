@@ -75,7 +75,7 @@ def test_a_host_without_a_path_is_no_folder_of_this_machine(place):
 
 
 def test_an_unknown_language_is_said_before_the_work():
-    with pytest.raises(ConfigError, match="--lang fr"):
+    with pytest.raises(ConfigError, match="--lang=fr"):
         demo_command((), "demo", 4096, "fr", (), dry_run=True)
 
 

@@ -8,7 +8,7 @@ from data_prep.report.page import render_page
 from megatron_recipe.console import say
 from megatron_recipe.errors import ConfigError
 from megatron_recipe.files import atomic_file, write_json
-from megatron_recipe.report import LANGUAGES
+from megatron_recipe.languages import require_language
 
 MIN_SAMPLE = 30
 """From about here on a mean is spread normally enough for its interval to hold."""
@@ -32,8 +32,7 @@ def write_report(
         ConfigError: an unknown language, or an output that is a folder.
         DataError: a path that cannot be read or holds a damaged file.
     """
-    if lang not in LANGUAGES:
-        raise ConfigError(f"--lang={lang}: unknown language; choose {' or '.join(LANGUAGES)}")
+    require_language(lang)
     for option, file in (("--out", out), ("--json", json)):
         if file is not None and file.is_dir():
             raise ConfigError(f"{option}={file} is a folder, but a report is one file; try {file / 'report'}")

@@ -35,9 +35,9 @@ def tokenizers(
     from megatron_recipe.console import say
     from megatron_recipe.errors import ConfigError
     from megatron_recipe.files import atomic_file
+    from megatron_recipe.languages import require_language
 
-    if lang not in ("en", "zh"):
-        raise ConfigError(f"--lang {lang} must be en or zh")
+    require_language(lang)
     if not 0 < training_mb < math.inf:
         raise ConfigError(f"--training-mb {training_mb:g}: must be above 0, and a number; 50 is usual")
     request = make_request(texts, weight or [], kind or [], size or [], existing or [])

@@ -6,9 +6,7 @@ nothing.
 
 from pathlib import Path
 
-from megatron_recipe.errors import ConfigError
-
-LANGUAGES = ("en", "zh")
+from megatron_recipe.languages import require_language
 
 
 def diagnose_command(run: Path, lang: str, *, as_json: bool) -> int:
@@ -18,8 +16,7 @@ def diagnose_command(run: Path, lang: str, *, as_json: bool) -> int:
         ConfigError: an unknown language.
         DataError: `run` is no run folder.
     """
-    if lang not in LANGUAGES:
-        raise ConfigError(f"--lang={lang}: unknown language; choose {' or '.join(LANGUAGES)}")
+    require_language(lang)
     import json
 
     from megatron_recipe.diagnose.criteria import judge

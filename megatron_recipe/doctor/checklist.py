@@ -13,12 +13,13 @@ from pathlib import Path
 from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
 from megatron_recipe.doctor.check import Check, Status
-from megatron_recipe.doctor.checklist_words import TABLES, Words
+from megatron_recipe.doctor.checklist_words import Words
 from megatron_recipe.doctor.gpu import asked_processes, installed_gpus, usable_count
 from megatron_recipe.doctor.network import wandb_has_key
 from megatron_recipe.doctor.software import MINIMUM_DRIVER
 from megatron_recipe.errors import ConfigError, RecipeError
 from megatron_recipe.files import sha256_file
+from megatron_recipe.languages import require_language
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.plan.disk import estimate_disk
 from megatron_recipe.recipes import load_config, recipe_names
@@ -35,8 +36,7 @@ class Rows:
     """Builds the rows in one language."""
 
     def __init__(self, lang: str) -> None:
-        if lang not in TABLES:
-            raise ConfigError(f"--lang={lang}: unknown language; choose {' or '.join(TABLES)}")
+        require_language(lang)
         self.words = Words(lang)
 
     def row(self, name: str, key: str, status: Status = "ok", /, **values: object) -> Check:

@@ -27,6 +27,7 @@ from megatron_recipe.lab.slurm import running_job, submit
 from megatron_recipe.lab.starters import Starter, forking
 from megatron_recipe.lab.wording import duration_text
 from megatron_recipe.lab.words import WORDS
+from megatron_recipe.languages import require_language
 
 SOME_FAILED, OF_A_SIGNAL = 1, 128
 LOOK_SECONDS = 20.0
@@ -34,8 +35,7 @@ LOOK_SECONDS = 20.0
 
 def compare_command(asked: Asked) -> int:
     """Run a comparison; returns the exit code: 0, 1 where a run failed, 128 + n after signal n (130 is Ctrl-C)."""
-    if asked.lang not in WORDS:
-        raise ConfigError(f"--lang {asked.lang}: not a language here; use one of {', '.join(WORDS)}")
+    require_language(asked.lang)
     comparison = resolved(comparison_of(asked))
     folder = asked.out or Path("comparisons") / comparison.name
     plan = make_plan(comparison, folder)

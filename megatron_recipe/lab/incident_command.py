@@ -24,6 +24,7 @@ from megatron_recipe.lab.on_gpus import naming_parts
 from megatron_recipe.lab.run_states import Outcome
 from megatron_recipe.lab.wording import duration_text
 from megatron_recipe.lab.words import WORDS as COMMON
+from megatron_recipe.languages import require_language
 from megatron_recipe.settings import split_override
 
 LOOK_SECONDS = 20.0
@@ -57,8 +58,7 @@ class Options:
 
 def incident_command(options: Options) -> int:
     """Run incidents; returns the exit code: 0, 1 where a control failed, 128 + n after signal n (130 is Ctrl-C)."""
-    if options.lang not in WORDS:
-        raise ConfigError(f"--lang {options.lang}: not a language here; use one of {', '.join(WORDS)}")
+    require_language(options.lang)
     machine = this_machine(options.gpus, options.jobs, AT_ONCE_OF_ALL if options.is_all else AT_ONCE)
     folder, cases = cases_of(options, "gpu" if machine.hardware else "cpu")
     runnable = [case for case in cases if case.incident.needs == "cpu" or machine.hardware]

@@ -31,6 +31,7 @@ from megatron_recipe.lab.incident_wording import (
     value_text,
 )
 from megatron_recipe.lab.incident_words import WORDS
+from megatron_recipe.languages import LANGUAGES
 from megatron_recipe.report.comparison_figures import colour_of
 from megatron_recipe.report.document import Block, Cell, Document, Facts, Figure, KeyEntry, Paragraph, Section, Table
 from megatron_recipe.report.document_files import now
@@ -38,7 +39,6 @@ from megatron_recipe.report.document_page import render_document
 from megatron_recipe.report.formats import integer, when
 from megatron_recipe.report.markdown import render_markdown
 
-LANGUAGES = ("en", "zh")
 PAGES = {"en": "page.html", "zh": "page.zh.html"}
 RECORDS = {"en": "record.md", "zh": "record.zh.md"}
 Values = dict[str, Any]

@@ -10,9 +10,10 @@ from megatron_recipe.diagnose.criterion import GROUPS
 from megatron_recipe.diagnose.output import words_of
 from megatron_recipe.diagnose.strings import PAGES as DIAGNOSE
 from megatron_recipe.files import atomic_file, write_json
-from megatron_recipe.lab.incident_page import LANGUAGES, PAGES
+from megatron_recipe.lab.incident_page import PAGES
 from megatron_recipe.lab.incident_wording import ratio_text, told
 from megatron_recipe.lab.incident_words import WORDS
+from megatron_recipe.languages import LANGUAGES
 from megatron_recipe.report.document import Block, Cell, Document, Facts, Paragraph, Section, Table
 from megatron_recipe.report.document_files import now
 from megatron_recipe.report.document_page import render_document

@@ -3,17 +3,15 @@
 from rich.console import Console
 from rich.table import Table
 
-from megatron_recipe.errors import ConfigError
 from megatron_recipe.lab.comparison import comparison_names, read_comparison
 from megatron_recipe.lab.incident import incident_names, read_incident
 from megatron_recipe.lab.incident_words import WORDS as INCIDENT_WORDS
-from megatron_recipe.lab.words import WORDS
+from megatron_recipe.languages import require_language
 
 
 def list_command(lang: str) -> None:
     """Print the ready comparisons, then the incidents."""
-    if lang not in WORDS:
-        raise ConfigError(f"--lang {lang}: not a language here; use one of {', '.join(WORDS)}")
+    require_language(lang)
     console = Console()
     table, incidents = _rows(), _rows()
     for name in comparison_names():

@@ -8,6 +8,7 @@ from typing import Any
 
 from megatron_recipe.console import say
 from megatron_recipe.errors import ConfigError, DataError
+from megatron_recipe.languages import require_language
 from megatron_recipe.month.folder import NOTES, Folder
 from megatron_recipe.month.ledger import Ledger
 from megatron_recipe.month.month_file import NAME, Month, changed, read_month, write_month
@@ -46,8 +47,7 @@ def show(asked: Asked, today: date | None = None) -> None:
         ConfigError: an unknown language, task or value, or a month.yaml that cannot be used.
         DataError: there is no such folder.
     """
-    if asked.lang not in LEDGER:
-        raise ConfigError(f"--lang {asked.lang}: not a language here; use one of {', '.join(LEDGER)}")
+    require_language(asked.lang)
     if not asked.folder.is_dir():
         raise DataError(f"--folder {asked.folder}: there is no such folder; make it, or go where your runs/ are")
     if asked.quiz and asked.show_all:

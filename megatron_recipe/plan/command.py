@@ -8,9 +8,9 @@ from typing import Any
 
 from megatron_recipe.config import Config
 from megatron_recipe.errors import ConfigError, DataError
+from megatron_recipe.languages import require_language
 from megatron_recipe.plan.hardware import profile
 from megatron_recipe.plan.plan import Plan, make_plan
-from megatron_recipe.plan.strings import TABLES
 from megatron_recipe.recipes import load_config, recipe_names
 
 DEFAULT_VOCABULARY = 32_000
@@ -87,8 +87,7 @@ def _check(gpus: int, mfu: float | None, tokens: float | None, vocab_size: int |
         raise ConfigError(f"--tokens {tokens:g}: must be 1 or more; use for example 20e9")
     if vocab_size is not None and vocab_size < 1:
         raise ConfigError(f"--vocab-size {vocab_size}: must be 1 or more; use the tokenizer's, for example 32000")
-    if lang not in TABLES:
-        raise ConfigError(f"--lang {lang}: not a language of the plan; use one of {', '.join(TABLES)}")
+    require_language(lang)
 
 
 def _with_tokens(config: Config, tokens: float) -> Config:

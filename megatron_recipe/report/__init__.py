@@ -9,8 +9,8 @@ from pathlib import Path
 
 from megatron_recipe.console import say
 from megatron_recipe.errors import ConfigError, DataError
+from megatron_recipe.languages import require_language
 
-LANGUAGES = ("en", "zh")
 GENERATOR = b'<meta name="generator" content="megatron-recipe '
 """Stands in the head of every page of ours."""
 
@@ -183,8 +183,7 @@ def _page_target(default: Path, lang: str, out: Path | None) -> Path:
 
 
 def _target(default: Path, lang: str, out: Path | None) -> Path:
-    if lang not in LANGUAGES:
-        raise ConfigError(f"--lang={lang}: unknown language; choose {' or '.join(LANGUAGES)}")
+    require_language(lang)
     if out is not None and out.is_dir():
         raise ConfigError(f"--out={out} is a folder, but a report is one file; try {out / default.name}")
     if out is not None and not _may_replace(out):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from megatron_recipe.errors import ConfigError, DataError, no_run
+from megatron_recipe.languages import require_language
 
-LANGUAGES = ("en", "zh")
 HEIGHT_OF_A_PRINTED_FRAME = 36
 OF_A_RUN = ("config.yaml", "metrics.jsonl", "events.jsonl", ".lock")
 """One of these stands in every run folder: the lock from its first moment, before the model is built."""
@@ -30,8 +30,7 @@ def watch_command(run: Path, once: bool, lang: str, interval_seconds: float, ref
             the reference's.
         DataError: there is no such folder, or it is no run's.
     """
-    if lang not in LANGUAGES:
-        raise ConfigError(f"--lang={lang}: unknown language; choose {' or '.join(LANGUAGES)}")
+    require_language(lang)
     if interval_seconds <= 0:
         raise ConfigError(f"--interval={interval_seconds:g} must be above 0 seconds; try 2")
     if not run.is_dir():

@@ -81,7 +81,7 @@ def nan(scene: Scene) -> str:
 
     config = load_config("gpt_1b")
     tries = [{"at_step": 4120, "from_step": 4000}, {"at_step": 4131, "from_step": 3500}]
-    return str(give_up(Path("runs/gpt_1b"), Verdict("stop", "nan", float("nan")), 4120, tries, config))
+    return str(give_up(Path("runs/gpt_1b"), Verdict("rollback", "nan", float("nan")), 4120, tries, config))
 
 
 @says("low-mfu")

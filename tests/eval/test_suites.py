@@ -131,7 +131,7 @@ def test_the_table_says_whether_a_score_is_chance():
         assert "30.00 ± 2.00" in lines[1] and words["above"] in lines[1] and words["references"] in lines
         assert words["split"].format(split="validation", usual="test") in lines[1]
         assert any("TinyLlama-1.1B" in line and "55.25" in line for line in lines)
-    with pytest.raises(ConfigError, match="--lang fr"):
+    with pytest.raises(ConfigError, match="--lang=fr"):
         table_lines({"tasks": {}}, [], "fr")
 
 

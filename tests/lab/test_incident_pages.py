@@ -13,11 +13,12 @@ from incident_folders import made_case, write_run
 from megatron_recipe.lab import incident_figures
 from megatron_recipe.lab.incident_figures import PLOTS, read_plots, series
 from megatron_recipe.lab.incident_measures import NAMED
-from megatron_recipe.lab.incident_page import LANGUAGES, PAGES, RECORDS, asked_for, write_pages
+from megatron_recipe.lab.incident_page import PAGES, RECORDS, asked_for, write_pages
 from megatron_recipe.lab.incident_result import write_incident_result
 from megatron_recipe.lab.incident_summary import MARKDOWN, SUMMARIES, write_summary
 from megatron_recipe.lab.incident_wording import figure_name
 from megatron_recipe.lab.incident_words import CHINESE, ENGLISH, WORDS
+from megatron_recipe.languages import LANGUAGES
 
 BOTH = pytest.mark.parametrize("lang", LANGUAGES)
 

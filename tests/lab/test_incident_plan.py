@@ -99,7 +99,7 @@ def test_a_dry_run_says_what_would_be_done(dataset: Path, tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"lang": "fr"}, "--lang fr"),
+        ({"lang": "fr"}, "--lang=fr"),
         ({"data": "/nowhere"}, "not a dataset"),
         ({"overrides": ("model.bla=1",)}, "model.bla is not known"),
         ({"overrides": ("train.steps=5",)}, "use --tokens"),

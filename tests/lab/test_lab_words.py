@@ -40,7 +40,7 @@ def test_the_ready_comparisons_are_listed(capsys: pytest.CaptureFixture[str]) ->
     assert "batch_size" in (english := capsys.readouterr().out) and "64, 256, 512" in english
     list_command("zh")
     assert "学习率预热" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="--lang fr"):
+    with pytest.raises(ConfigError, match="--lang=fr"):
         list_command("fr")
 
 

@@ -102,7 +102,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--lang", "fr"], "--lang fr"),
+        (["--lang", "fr"], "--lang=fr"),
         (["--done", "acount"], "did you mean 'account'?"),
         (["--done", "doctor"], "done when its evidence is found"),
         (["--begins", "2026-13-01"], "not a date"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import megatron_recipe
-from megatron_recipe.report import LANGUAGES
+from megatron_recipe.languages import LANGUAGES
 from megatron_recipe.report.strings import TABLES, Strings
 
 TEMPLATES = sorted((Path(megatron_recipe.__file__).parent / "templates").glob("*.html"))
