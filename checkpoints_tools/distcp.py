@@ -68,7 +68,9 @@ def read_stored_tensors(checkpoint: Path) -> dict[str, StoredTensor]:
             found[name] = StoredTensor(name, tuple(entry.size), entry.properties.dtype, tuple(pieces))
     except (OSError, EOFError, AttributeError, ImportError, KeyError, TypeError, pickle.UnpicklingError) as error:
         cause = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{checkpoint}: not a Megatron torch_dist checkpoint, or damaged ({cause})") from error
+        raise CheckpointError(
+            f"{checkpoint}: not a Megatron torch_dist checkpoint, or damaged ({cause}); {REMEDY}"
+        ) from error
     return found
 
 

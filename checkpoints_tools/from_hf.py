@@ -25,6 +25,7 @@ from torch import Tensor
 
 from checkpoints_tools.compare_logits import Verdict, compare_logits
 from checkpoints_tools.comparison_text import default_token_count, random_tokens
+from checkpoints_tools.export_plan import DTYPES
 from checkpoints_tools.families import HfModel, read_hf_config
 from checkpoints_tools.import_recipe import recipe_text
 from checkpoints_tools.safetensors_files import SafetensorsFolder
@@ -37,7 +38,6 @@ from megatron_recipe.flops import padded_vocab_size
 
 CHECKPOINT = "checkpoints/weights_00000000"
 RECIPE = "recipe.yaml"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TOKENIZERS = ("tokenizer.json", "tokenizer.model")
 """Files that define ids; the first one there is the model's tokenizer."""
 TOKENIZER_FILES = (

@@ -154,7 +154,10 @@ class CheckpointReader:
         """All tensors under the names of the file, the optimizer's too."""
         self._parts = _parts_by_name(self.stored)
         if not self._parts:
-            raise CheckpointError(f"{checkpoint}: holds no weights of a Megatron GPT (no embedding or decoder)")
+            raise CheckpointError(
+                f"{checkpoint}: holds no weights of a Megatron GPT (no embedding or decoder); "
+                "name a run, or a checkpoint of one"
+            )
         self.weights = {name: _info(parts) for name, parts in self._parts.items()}
         """Shape and type of each weight, as `read` gives it."""
 

@@ -159,7 +159,10 @@ def _files(folder: Path) -> list[Path]:
         raise CheckpointError(f"{index}: damaged ({in_short(error)}); export or download the folder again") from error
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise CheckpointError(f"{folder / missing[0]} is missing ({len(missing)} of {len(names)} files in {INDEX})")
+        raise CheckpointError(
+            f"{folder / missing[0]} is missing ({len(missing)} of {len(names)} files in {INDEX}); "
+            "export or download the folder again"
+        )
     return [folder / name for name in names]
 
 

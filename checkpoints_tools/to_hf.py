@@ -28,7 +28,7 @@ from checkpoints_tools.safetensors_files import write_safetensors
 from checkpoints_tools.weight_map import hf_shapes, hf_weights_of, rows
 from megatron_recipe.console import progress, say
 from megatron_recipe.errors import CheckpointError, ConfigError
-from megatron_recipe.files import atomic_folder, disk_full, json_if_whole, write_json
+from megatron_recipe.files import atomic_folder, disk_full, existing_part, json_if_whole, write_json
 
 GIGABYTE = 10**9
 SHARD_GIGABYTES = 5.0
@@ -64,8 +64,7 @@ def export_run(
     require_own_folder(out, plan.checkpoint)
     verify_lists(plan.checkpoint)
     needed = plan.parameters * plan.dtype.itemsize
-    existing = next(path for path in [out.absolute(), *out.absolute().parents] if path.exists())
-    if shutil.disk_usage(existing).free < needed:
+    if shutil.disk_usage(existing_part(out)).free < needed:
         raise disk_full(out, needed)
     with atomic_folder(out) as folder:
         files = write_weights(plan, folder, int(max_shard_gigabytes * GIGABYTE))

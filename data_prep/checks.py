@@ -7,6 +7,7 @@ from data_prep.clean.catalog import build_cleaners
 from data_prep.recipe import DataRecipe
 from data_prep.tokenizers.load import load_reference
 from megatron_recipe.errors import ConfigError, DataError, MachineError
+from megatron_recipe.files import existing_part
 
 
 def check_recipe(recipe: DataRecipe) -> None:
@@ -37,7 +38,7 @@ def _check_places(recipe: DataRecipe) -> None:
                     f"choose a folder outside, for example {option} ../{place.name}"
                 )
     for option, place in (("--out", out), ("--work", work)):
-        existing = next(folder for folder in (place, *place.parents) if folder.exists())
+        existing = existing_part(place)
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             raise MachineError(f"{option} {place}: {existing} cannot be written to; name a place that you may write to")
 

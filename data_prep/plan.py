@@ -9,12 +9,11 @@ from data_prep.decontaminate.evaluation_sets import find_sets
 from data_prep.recipe import DataRecipe
 from data_prep.sources.installed import list_versions
 from data_prep.sources.local import find_files, not_read
-from data_prep.stages import Stage, completed
+from data_prep.stages import TEXT_STAGES, Stage, completed
 from megatron_recipe.files import sha256_file
 
 LISTS = Path(__file__).parent / "clean" / "lists"
 LIST_BLOCKS = ("adverts", "junk", "sensitive", "lists")
-TEXT_STAGES = ("collect", "clean", "deduplicate", "decontaminate")
 
 
 def plan(recipe: DataRecipe) -> dict[str, Stage]:

@@ -20,6 +20,8 @@ from megatron_recipe.errors import DataError
 from megatron_recipe.files import full_disk_is_an_error, held_alone, partial_path, write_json
 
 MARKER = "stage.json"
+TEXT_STAGES = ("collect", "clean", "deduplicate", "decontaminate")
+"""Those that a document goes through, in their order."""
 SCRATCH = "scratch"
 """Folder in a stage's folder for what only the stage itself needs; removed when the stage is whole, and not before."""
 FORMAT_VERSION = 1

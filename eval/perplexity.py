@@ -84,7 +84,10 @@ def evaluate_sets(model_dir: Path, sets: Mapping[str, Path], reading: Reading) -
     tokenizer = load_hf_tokenizer(model_dir)
     eod = tokenizer.eos_token_id
     if eod is None:
-        raise CheckpointError(f"{model_dir}: its tokenizer has no eos_token, which ends the documents")
+        raise CheckpointError(
+            f"{model_dir}: its tokenizer has no eos_token, which ends the documents; "
+            "name one in its tokenizer_config.json"
+        )
     device = choose_device()
     model = load_hf_model(model_dir, evaluation_dtype(device), device)
     reading = fitted(reading, model.config.max_position_embeddings)

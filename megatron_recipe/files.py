@@ -46,9 +46,14 @@ def unwritable(path: Path, error: OSError) -> MachineError:
     return MachineError(f"{path}: cannot be written ({error.strerror}); name a place that you may write to")
 
 
+def existing_part(path: Path) -> Path:
+    """The path itself where it is there, else the nearest folder above it that is."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
+
+
 def disk_full(path: Path, needed_bytes: int = 0) -> MachineError:
     """The error for a full disk at `path` (which need not exist); `needed_bytes` 0 where the need is not known."""
-    existing = next(p for p in [path.absolute(), *path.absolute().parents] if p.exists())
+    existing = existing_part(path.absolute())
     free = shutil.disk_usage(existing).free
     need = f", {needed_bytes / 1e6:,.0f} MB needed" if needed_bytes else ""
     return MachineError(
@@ -59,7 +64,7 @@ def disk_full(path: Path, needed_bytes: int = 0) -> MachineError:
 
 def require_place(path: Path) -> None:
     """Raise MachineError where a file could not be written to `path`, before hours of work for it."""
-    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    existing = existing_part(path)
     if path.is_dir() or not os.access(existing, os.W_OK) or (existing != path and not existing.is_dir()):
         what = "is a folder" if path.is_dir() else f"{existing} cannot be written to"
         raise MachineError(f"{path}: {what}; name a file in a place that you may write to")

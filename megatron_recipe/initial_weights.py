@@ -33,7 +33,9 @@ def take_initial_weights(training: Training, config: Config, ranks: Ranks) -> Pa
         loaded = dist_checkpointing.load(wanted, str(folder))
     except (CheckpointingException, OSError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"train.init_from: {folder}: cannot be read: {type(error).__name__}: {reason}") from error
+        raise CheckpointError(
+            f"train.init_from: {folder}: cannot be read: {type(error).__name__}: {reason}; copy or convert it again"
+        ) from error
     for name, chunk in zip(names, training.model, strict=True):
         lacking = chunk.module.load_state_dict(loaded[name], strict=False).missing_keys
         assert all(NOT_A_WEIGHT in key for key in lacking), f"not loaded: {lacking}"

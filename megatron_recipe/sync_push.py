@@ -42,7 +42,10 @@ def push(folder: Path, store: Store, keep: int = 2) -> Pushed:
         for problem in problems:
             console.warn(f"not copied: {problem}")
         if checkpoint is None and problems:
-            raise CheckpointError(f"{folder}: none of its {len(problems)} checkpoints is whole: {problems[0]}")
+            raise CheckpointError(
+                f"{folder}: none of its {len(problems)} checkpoints is whole: {problems[0]}; "
+                f"an older copy comes back with `megatron-recipe sync {folder} --from PLACE`"
+            )
         require_same_run(folder, store.read(f"{folder.name}/{EVENTS}"), store.name)
         given_up = _given_up_there(folder, store, step_in(checkpoint.name) or 0) if checkpoint else []
         root = stage(folder, checkpoint)

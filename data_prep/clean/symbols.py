@@ -6,14 +6,15 @@ import string
 from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
+from data_prep.clean.units import HAN
+
 _NON_ASCII = re.compile("[^\x00-\x7f]+")
 _OTHER_LETTERS = re.compile(r"[^\W\d_]+")
 _OTHER_DIGITS = re.compile(r"\d+")
 _ASCII_LETTERS = string.ascii_letters.encode()
 _ASCII_DIGITS = string.digits.encode()
 _TAGS = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>|\{\{.*?\}\}|\[!\[.*?\]\(.*?\)|https?://\S+")
-_HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_NO_RUN = rf"\s._{_HAN}，。、；：！？（）《》“”"  # dots and underscores join names in prose
+_NO_RUN = rf"\s._{HAN}，。、；：！？（）《》“”"  # dots and underscores join names in prose
 LONG_RUN = 60
 _LONG_RUN = re.compile(rf"(?<![^{_NO_RUN}])[^{_NO_RUN}]{{{LONG_RUN},}}")  # each run tried once
 

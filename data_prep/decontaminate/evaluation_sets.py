@@ -34,7 +34,7 @@ def find_sets(path: Path) -> list[tuple[str, Path]]:
     """
     known = f"give {', '.join(SUFFIXES)} (text also {', '.join(packed.SUFFIXES)})"
     if path.is_file():
-        if _suffix(path) not in SUFFIXES:
+        if packed.suffix_of(path) not in SUFFIXES:
             raise DataError(
                 f"{path}: cannot read {path.suffix or 'a file without suffix'} as an evaluation set; {known}"
             )
@@ -42,7 +42,7 @@ def find_sets(path: Path) -> list[tuple[str, Path]]:
     if not path.is_dir():
         raise DataError(f"{path}: there is no such evaluation set; fetch it, or correct the recipe's decontaminate")
     inside = [at for at in sorted(path.rglob("*")) if at.is_file() and at.name not in DESCRIPTIONS]
-    found = [(at.relative_to(path.parent).as_posix(), at) for at in inside if _suffix(at) in SUFFIXES]
+    found = [(at.relative_to(path.parent).as_posix(), at) for at in inside if packed.suffix_of(at) in SUFFIXES]
     if not found:
         raise DataError(f"{path}: holds no evaluation set; {known}")
     return found
@@ -62,13 +62,6 @@ def read_items(path: Path, fields: tuple[str, ...] = ()) -> Iterator[Item]:
         yield Item(number, tuple((field, text) for field, text in _texts(record, "") if _is_wanted(field, fields)))
 
 
-def _suffix(path: Path) -> str:
-    name = path.name.lower()
-    for compression in packed.SUFFIXES:
-        name = name.removesuffix(compression)
-    return Path(name).suffix
-
-
 def _is_wanted(field: str, fields: tuple[str, ...]) -> bool:
     return not fields or any(field == wanted or field.startswith(f"{wanted}.") for wanted in fields)
 
@@ -85,7 +78,7 @@ def _texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
 
 
 def _records(path: Path) -> Iterator[Any]:
-    suffix = _suffix(path)
+    suffix = packed.suffix_of(path)
     if suffix in TABLES:
         yield from _table_rows(path, suffix)
     elif suffix in JSON_LINES:

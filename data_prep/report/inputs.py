@@ -15,9 +15,10 @@ from data_prep.manifest import read_manifest
 from data_prep.recipe import Source
 from data_prep.report.estimates import Z_95, Estimate, exactly
 from data_prep.report.sampling import Population, Text, shards
-from data_prep.report.stage_files import TEXT_STAGES, FinishedStage, is_work_folder, read_stages
+from data_prep.report.stage_files import FinishedStage, is_work_folder, read_stages
 from data_prep.sources.bad_lines import FIELD as BAD_LINE
 from data_prep.sources.local import LocalFile, LocalText, find_files
+from data_prep.stages import TEXT_STAGES
 from megatron_recipe.console import warn
 from megatron_recipe.errors import ConfigError, DataError
 

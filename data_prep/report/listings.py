@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 
 from data_prep.report.sampling import key_of
-from data_prep.report.stage_files import TEXT_STAGES, FinishedStage
+from data_prep.report.stage_files import FinishedStage
 from data_prep.report.survey import named
 from data_prep.sources import packed
 from data_prep.sources.bad_lines import FIELD as BAD_LINE
+from data_prep.stages import TEXT_STAGES
 from megatron_recipe.errors import DataError
 
 SHOWN_PER_REASON = 3

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.stages import MARKER
+from data_prep.stages import MARKER, TEXT_STAGES
 from megatron_recipe.errors import DataError, in_short
 
-TEXT_STAGES = ("collect", "clean", "deduplicate", "decontaminate")
 STAGES = (*TEXT_STAGES, "train_tokenizer", "write_dataset")
 _FOLDER = re.compile(rf"\d+_({'|'.join(STAGES)})")
 

@@ -22,6 +22,7 @@ from data_prep.download import record as download_record
 from data_prep.recipe import Source
 from data_prep.sources import packed
 from data_prep.sources.bad_lines import FIELD as BAD_LINE
+from data_prep.valid_unicode import valid_unicode
 from megatron_recipe.errors import DataError
 
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -49,15 +50,7 @@ class LocalFile:
     @property
     def suffix(self) -> str:
         """The suffix that names the format, without that of the compression."""
-        return suffix_of(self.path)
-
-
-def suffix_of(path: Path) -> str:
-    """`.jsonl` of `A.JSONL.gz`."""
-    name = path.name.lower()
-    for compression in packed.SUFFIXES:
-        name = name.removesuffix(compression)
-    return Path(name).suffix
+        return packed.suffix_of(self.path)
 
 
 def find_files(sources: tuple[Source, ...]) -> list[LocalFile]:
@@ -89,7 +82,7 @@ def _files_of(source: Source) -> list[LocalFile]:
             raise DataError(f"{path}: cannot read {path.suffix or 'a file without suffix'}; give {READABLE}")
         return [found]
     if not path.is_dir():
-        raise DataError(f"{path}: there is no such file or folder")
+        raise DataError(f"{path}: there is no such file or folder; give {READABLE}, or a folder of them")
     inside = [file(at, path.resolve().name) for at in _inside(path) if _is_text_of_its_own(at)]
     readable = [found for found in inside if found.suffix in KNOWN]
     if not readable:
@@ -119,7 +112,7 @@ def not_read(sources: Sequence[Source]) -> str:
         for at in _inside(folder):
             if not at.exists():
                 left[f"{at} (a link to nothing)"] += 1
-            elif _is_text_of_its_own(at) and suffix_of(at) not in KNOWN:
+            elif _is_text_of_its_own(at) and packed.suffix_of(at) not in KNOWN:
                 left[f"*{at.suffix}" if at.suffix else at.name] += 1
     return ", ".join(f"{number} {name}" for name, number in sorted(left.items()))
 
@@ -208,7 +201,7 @@ def _document(record: "dict[str, Any] | _Bad", place: str, file: LocalFile) -> D
         message = f"{place}: {file.text_field!r} holds {type(text).__name__}, not text; name another --text-field"
         return _document(_Bad(message), place, file)
     metadata = {key: value for key, value in metadata.items() if value}
-    return Document(text=_valid_unicode(text or ""), id=str(record.get(file.id_field) or place), metadata=metadata)
+    return Document(text=valid_unicode(text or ""), id=str(record.get(file.id_field) or place), metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -216,15 +209,6 @@ class _Bad:
     """Stands for a line that holds no record."""
 
     message: str
-
-
-def _valid_unicode(text: str) -> str:
-    """Text that UTF-8 can hold: a lone surrogate, which JSON can spell (``\\ud800``), becomes U+FFFD."""
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _parquet_records(path: Path, text_field: str) -> Iterator[tuple[str, "dict[str, Any] | _Bad"]]:

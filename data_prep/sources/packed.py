@@ -15,6 +15,14 @@ from megatron_recipe.errors import DataError
 SUFFIXES = (".gz", ".zst", ".xz")
 
 
+def suffix_of(path: Path) -> str:
+    """`.jsonl` of `A.JSONL.gz`."""
+    name = path.name.lower()
+    for compression in SUFFIXES:
+        name = name.removesuffix(compression)
+    return Path(name).suffix
+
+
 def open_binary(path: Path) -> io.BufferedIOBase:
     """Open a file for reading its unpacked bytes, by its suffix."""
     match path.suffix.lower():

@@ -8,10 +8,10 @@ from data_prep import stage_io
 from data_prep.assemble import assemble
 from data_prep.checks import refuse_foreign_folder
 from data_prep.manifest import read_manifest
-from data_prep.plan import TEXT_STAGES, last_text_stage, plan
+from data_prep.plan import last_text_stage, plan
 from data_prep.recipe import DataRecipe, StageResult
 from data_prep.split import effective_share
-from data_prep.stages import SCRATCH, completed, require
+from data_prep.stages import SCRATCH, TEXT_STAGES, completed, require
 from data_prep.steps.train_tokenizer import tokenizer_file
 from data_prep.tokenize_documents import SplitCounter, TokenizeDocuments
 from megatron_recipe import console

@@ -31,11 +31,13 @@ class ByteLevelTokenizer:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise DataError(f"{path}: cannot read the tokenizer ({error.strerror})") from error
+            raise DataError(
+                f"{path}: cannot read the tokenizer ({error.strerror}); name its folder, or the file itself"
+            ) from error
         try:
             self._model = Tokenizer.from_buffer(content)
         except Exception as error:  # tokenizers raises nothing more specific
-            raise DataError(f"{path}: not a tokenizer.json ({error})") from error
+            raise DataError(f"{path}: not a tokenizer.json ({error}); copy or download it again") from error
         self._model.encode_special_tokens = True
         self.path = path
         self.kind = f"tokenizer.json ({type(self._model.model).__name__})"

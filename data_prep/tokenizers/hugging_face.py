@@ -91,7 +91,10 @@ def _frequent_characters(pieces: Iterable[str], most: int) -> list[str]:
 
 def _train(tokenizer: Any, trainer: Any, pieces: list[str], vocab_size: int) -> bytes:
     if not pieces:
-        raise DataError("there is no text to train a tokenizer on: the training split is empty")
+        raise DataError(
+            "there is no text to train a tokenizer on: the training split is empty; "
+            "give more text, or loosen the rules that removed it"
+        )
     tokenizer.train_from_iterator(pieces, trainer)
     size = tokenizer.get_vocab_size(with_added_tokens=True)
     if size != vocab_size:

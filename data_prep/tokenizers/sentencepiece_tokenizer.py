@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from data_prep.valid_unicode import valid_unicode
 from megatron_recipe.errors import DataError
 
 UNKNOWN_PIECE = "<|unk|>"
@@ -51,11 +52,13 @@ class SentencePieceTokenizer:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise DataError(f"{path}: cannot read the tokenizer ({error.strerror})") from error
+            raise DataError(
+                f"{path}: cannot read the tokenizer ({error.strerror}); name its folder, or the file itself"
+            ) from error
         try:
             self._model = sentencepiece.SentencePieceProcessor(model_proto=content)
         except RuntimeError as error:
-            raise DataError(f"{path}: not a SentencePiece model") from error
+            raise DataError(f"{path}: not a SentencePiece model; copy or download it again") from error
         self.path = path
         self.kind = "sentencepiece"
         self.fingerprint = hashlib.sha256(content).hexdigest()
@@ -85,7 +88,7 @@ class SentencePieceTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """The ids of each text, int32, without an end-of-document."""
-        valid = [_valid_unicode(text) for text in texts]
+        valid = [valid_unicode(text) for text in texts]
         if not any(WORD_MARK in text for text in valid):
             return self._model.encode_as_numpy(valid)
         return [self._encode_around_marks(text) for text in valid]
@@ -104,11 +107,3 @@ class SentencePieceTokenizer:
     def golden(self) -> list[dict[str, object]]:
         """Fixed texts with their ids, for a manifest."""
         return [{"text": text, "ids": self.encode(text)} for text in GOLDEN_TEXTS]
-
-
-def _valid_unicode(text: str) -> str:
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -118,7 +118,10 @@ def _train(pieces: list[str], vocab_size: int, model_type: str) -> bytes:
     import sentencepiece
 
     if not pieces:
-        raise DataError("there is no text to train a tokenizer on: the training split is empty")
+        raise DataError(
+            "there is no text to train a tokenizer on: the training split is empty; "
+            "give more text, or loosen the rules that removed it"
+        )
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

@@ -83,7 +83,10 @@ class ByCommand:
         """Run the command."""
         done = subprocess.run(["sh", "-c", self.command], stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
-            raise MachineError(f"{self.command!r} ended with code {done.returncode}: {self.name} is still up")
+            raise MachineError(
+                f"{self.command!r} ended with code {done.returncode}: {self.name} is still up and costs money; "
+                "end it in the platform's console"
+            )
 
     def terminate(self) -> None:
         """The same: what remains is deleted by hand, or by another machine (`launch autodl down --release`)."""

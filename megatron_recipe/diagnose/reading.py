@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from megatron_recipe.errors import DataError, no_run
+from megatron_recipe.files import json_if_whole
 
 Record = dict[str, Any]
 
@@ -64,7 +65,7 @@ def read_facts(folder: Path, now: float | None = None) -> RunFacts:
     lines = _lines(folder / "metrics.jsonl")
     chosen = _thinned(lines)
     records = latest(_records(chosen))
-    environment = _json(folder / "environment.json")
+    environment = json_if_whole(folder / "environment.json")
     return RunFacts(
         folder=folder,
         config=config,
@@ -79,7 +80,7 @@ def read_facts(folder: Path, now: float | None = None) -> RunFacts:
         heard=max(_written(folder / name) for name in ("metrics.jsonl", "events.jsonl", "config.yaml")),
         now=time.time() if now is None else now,
         is_held=_held(folder / LOCK, environment),
-        paid_seconds=_paid(_json(folder / "spending.json")),
+        paid_seconds=_paid(json_if_whole(folder / "spending.json")),
     )
 
 
@@ -157,17 +158,9 @@ def _yaml(path: Path) -> Record:
     return value if isinstance(value, dict) else {}
 
 
-def _json(path: Path) -> Record:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _markers(folder: Path) -> dict[int, Record]:
     steps = {path.parent.name.removeprefix("step_"): path for path in sorted(folder.glob("step_*/checkpoint.json"))}
-    return {int(step): _json(path) for step, path in steps.items() if step.isdigit()}
+    return {int(step): json_if_whole(path) for step, path in steps.items() if step.isdigit()}
 
 
 def _manifests(config: Record, folder: Path) -> list[Record]:
@@ -175,7 +168,7 @@ def _manifests(config: Record, folder: Path) -> list[Record]:
     entries = (config.get("data") or {}).get("datasets") or []
     paths = [str(entry["path"]) for entry in entries if isinstance(entry, dict) and "path" in entry]
     bases = (Path(), *folder.absolute().parents)
-    found = [next(filter(None, (_json(base / path / "manifest.json") for base in bases)), {}) for path in paths]
+    found = [next(filter(None, (json_if_whole(base / path / "manifest.json") for base in bases)), {}) for path in paths]
     return [manifest for manifest in found if manifest]
 
 

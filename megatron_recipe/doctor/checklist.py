@@ -18,7 +18,7 @@ from megatron_recipe.doctor.gpu import asked_processes, installed_gpus, usable_c
 from megatron_recipe.doctor.network import wandb_has_key
 from megatron_recipe.doctor.software import MINIMUM_DRIVER
 from megatron_recipe.errors import ConfigError, RecipeError
-from megatron_recipe.files import sha256_file
+from megatron_recipe.files import existing_part, sha256_file
 from megatron_recipe.languages import require_language
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.plan.disk import estimate_disk
@@ -161,7 +161,7 @@ def tokenizer_row(rows: Rows, facts: list[DatasetFacts]) -> Check:
 
 def folder_rows(rows: Rows, config: Config, folder: Path) -> Iterator[Check]:
     """The run folder: new or continued, writable, on a disk that stays and has room."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    existing = existing_part(folder.absolute())
     newest = folder / "checkpoints/latest"
     if not os.access(existing, os.W_OK):
         yield rows.row("", "run.closed", "fail", folder=folder)

@@ -221,7 +221,10 @@ def _dataset_entries(config: Record) -> list[Record]:
 
 def _read_dataset(entry: Record, folder: Path, config_file: Path) -> Dataset:
     if not isinstance(entry, dict) or "path" not in entry:
-        raise DataError(f"{config_file}: data.datasets has an entry without path: {entry!r}")
+        raise DataError(
+            f"{config_file}: data.datasets has an entry without path: {entry!r}; "
+            "give it one, or bring the file back from a copy"
+        )
     path = str(entry["path"])
     # A relative path is meant from the project folder, which holds runs/; the report may be written from elsewhere.
     for base in (Path(), folder.absolute().parent.parent):
