@@ -155,15 +155,10 @@ def cache(
 
     Take the recipe and the --set of `megatron-recipe train`. What is there is not built again.
     """
-    from megatron_recipe.errors import ConfigError
-    from megatron_recipe.recipes import load_config, recipe_names
-
-    if (recipe is None) == (config is None):
-        raise ConfigError(
-            f"data cache takes a recipe or --config FILE, one of them; known recipes: {', '.join(recipe_names())}"
-        )
-    settings = load_config(recipe or str(config), tuple(overrides or ()))
     from megatron_recipe.data_cache import cache_command
+    from megatron_recipe.recipes import load_config, one_of
+
+    settings = load_config(one_of("data cache", recipe, config), tuple(overrides or ()))
 
     cache_command(settings, dry_run)
 

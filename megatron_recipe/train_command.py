@@ -13,7 +13,7 @@ from megatron_recipe.errors import ConfigError, DataError
 from megatron_recipe.init_from import begins_with_others, check_init_from, find_weights
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.plan.hardware import GIB, Hardware, profile
-from megatron_recipe.recipes import load_config, recipe_names
+from megatron_recipe.recipes import load_config, one_of
 from megatron_recipe.validation import check_config
 
 MANY_EPOCHS = 10
@@ -30,11 +30,7 @@ def train_command(
     dry_run: bool,
 ) -> int:
     """Run `train`; returns the exit code: 0 at the end or after SIGTERM (resumable), 130 after Ctrl-C."""
-    if (recipe is None) == (config_file is None):
-        raise ConfigError(
-            f"train takes a recipe or --config FILE, one of them; known recipes: {', '.join(recipe_names())}"
-        )
-    config = with_steps_of_budget(load_config(recipe or str(config_file), overrides))
+    config = with_steps_of_budget(load_config(one_of("train", recipe, config_file), overrides))
     if run_dir == Path() and not (run_dir / "config.yaml").is_file():
         raise ConfigError("--run-dir is empty, or this folder itself; name a folder of the run's own, runs/NAME")
     folder = run_dir or default_run_dir(recipe, config_file)

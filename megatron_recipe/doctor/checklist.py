@@ -17,12 +17,12 @@ from megatron_recipe.doctor.checklist_words import Words
 from megatron_recipe.doctor.gpu import asked_processes, installed_gpus, usable_count
 from megatron_recipe.doctor.network import wandb_has_key
 from megatron_recipe.doctor.software import MINIMUM_DRIVER
-from megatron_recipe.errors import ConfigError, RecipeError
+from megatron_recipe.errors import RecipeError
 from megatron_recipe.files import existing_part, sha256_file
 from megatron_recipe.languages import require_language
 from megatron_recipe.mix import corpus_paths
 from megatron_recipe.plan.disk import estimate_disk
-from megatron_recipe.recipes import load_config, recipe_names
+from megatron_recipe.recipes import load_config, one_of
 from megatron_recipe.train_command import check_without_torch, default_run_dir, with_steps_of_budget
 
 IMAGES = {"12": "ngc-cuda12, slim-cuda12", "13": "ngc, slim"}
@@ -55,10 +55,7 @@ def checklist_of(
         ConfigError: neither a recipe nor a config, both, an unknown language, or a recipe that cannot be read.
     """
     rows = Rows(lang)
-    if (recipe is None) == (config_file is None):
-        known = ", ".join(recipe_names())
-        raise ConfigError(f"doctor --checklist takes a recipe or --config FILE, one of them; known recipes: {known}")
-    config = with_steps_of_budget(load_config(recipe or str(config_file), overrides))
+    config = with_steps_of_budget(load_config(one_of("doctor --checklist", recipe, config_file), overrides))
     folder = run_dir or default_run_dir(recipe, config_file)
     return [
         machine_row(rows),

@@ -11,7 +11,7 @@ from megatron_recipe.errors import ConfigError, DataError
 from megatron_recipe.languages import require_language
 from megatron_recipe.plan.hardware import profile
 from megatron_recipe.plan.plan import Plan, make_plan
-from megatron_recipe.recipes import load_config, recipe_names
+from megatron_recipe.recipes import load_config, one_of
 
 DEFAULT_VOCABULARY = 32_000
 DOES_NOT_RUN = 2
@@ -37,12 +37,8 @@ def plan_command(
         mfu: a share (0.5) or in % (50), of the BF16 peak, attention counted in full.
         tokens: length of the run, in place of the recipe's steps.
     """
-    if (recipe is None) == (config_file is None):
-        raise ConfigError(
-            f"plan takes a recipe or --config FILE, one of them; known recipes: {', '.join(recipe_names())}"
-        )
+    name = one_of("plan", recipe, config_file)
     _check(gpus, mfu, tokens, vocab_size, lang)
-    name = recipe or str(config_file)
     config = load_config(name, overrides)
     if tokens is not None:
         config = _with_tokens(config, tokens)

@@ -22,6 +22,14 @@ def recipe_names() -> list[str]:
     return RECIPES.names()
 
 
+def one_of(command: str, recipe: str | None, config_file: Path | None) -> str:
+    """What `load_config` takes, of a command's two ways to name it. Raises ConfigError for none and for both."""
+    if (recipe is None) == (config_file is None):
+        known = ", ".join(recipe_names())
+        raise ConfigError(f"{command} takes a recipe or --config FILE, one of them; known recipes: {known}")
+    return recipe or str(config_file)
+
+
 def load_config(recipe: str, overrides: tuple[str, ...] = ()) -> Config:
     """Resolve a recipe name or a YAML file's path, then the `section.field=value` overrides.
 
