@@ -38,6 +38,9 @@ class ModelReadings:
 
     def __init__(self, is_on: bool, clip_grad_norm: float) -> None:
         self.is_on, self.clip_grad_norm = is_on, clip_grad_norm
+        self._forget()
+
+    def _forget(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.layers: dict[int, dict[str, Tensor]] = {}
         self.highest_logit: Tensor | None = None
@@ -48,6 +51,7 @@ class ModelReadings:
         if not (self.is_on and is_wanted):
             yield
             return
+        self._forget()  # a step that was rolled back left no record, but its readings
         weights = list(_weights_of(model, optimizer))
         before = [_sampled(weight) for _, weight in weights]
         hooks = list(self._hooks(model))
@@ -61,14 +65,14 @@ class ModelReadings:
     def take(self, grad_norm: float) -> Reading:
         """What was read since the last call, as plain numbers, empty where nothing was. Waits for the device.
 
-        grad_norm: of the whole model, before clipping.
+        grad_norm: of the whole model, before clipping; 0 where nothing was clipped.
 
         `weights`: by `layer/kind`, the layer 0 outside of the layers: sums of squares of gradient, weight, sampled
         update and its weights; numbers of sampled zero gradients, of sampled gradients, and of weights.
         `layers`: by layer: mean square of its output, largest attention logit. `logit`: largest over the vocabulary.
         """
         sums, layers, highest = self.sums, self.layers, self.highest_logit
-        self.sums, self.layers, self.highest_logit = {}, {}, None
+        self._forget()
         if not (sums or layers):
             return {}
         clip = self.clip_grad_norm
@@ -141,7 +145,8 @@ def highest_attention_logit(query: Tensor, key: Tensor) -> Tensor:
     """The largest |q·k| / √d of `QUERIES` positions of the first sequence with the keys up to theirs.
 
     query: [length, batch, heads, d]; key: [length, batch, groups, d], with less heads; both without the batch where
-    sequences are laid end to end (whose documents are not kept apart here).
+    sequences are laid end to end (whose documents are not kept apart here). With context parallelism these are the
+    rank's own parts of the sequence, and keys that lie on other ranks are not looked at.
     """
     if query.dim() == 4:
         query, key = query[:, 0], key[:, 0]

@@ -36,7 +36,7 @@ class Observation:
         self.model = ModelReadings(config.logging.model_readings, config.optimizer.clip_grad_norm)
         self.steps = StepStatistics()
         self.grad_norm = 0.0
-        """Of the last step, before clipping."""
+        """Of the last step, before clipping; 0 where its update was left out, since nothing was clipped then."""
         self.messenger = Messenger(config.messages, run_dir.absolute().name) if ranks.is_first else None
         self.batches: TimedIterator[Any] | None = None
         self.joules_before: float | None = None
@@ -52,7 +52,7 @@ class Observation:
         Returns whether a profile was begun or written, which takes seconds that are no training.
         """
         self.steps.add(step, result.loss, result.grad_norm, is_updated=result.updated)
-        self.grad_norm = result.grad_norm
+        self.grad_norm = result.grad_norm if result.updated else 0.0
         self.hang.beat()
         if self.messenger:
             self.messenger.beat()

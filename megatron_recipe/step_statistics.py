@@ -8,12 +8,16 @@ class StepStatistics:
     """Losses and gradient norms of the steps since the last record; plain numbers that every step has anyway."""
 
     def __init__(self) -> None:
+        self.first_loss: float | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin the interval anew: a rollback has taken back its last steps, and their accident is told by events."""
         self.losses: list[float] = []
         self.grad_norms: list[float] = []
         self.before = math.nan
         """Loss of the last step of the interval before."""
         self.left_out = 0
-        self.first_loss: float | None = None
 
     def add(self, step: int, loss: float, grad_norm: float, *, is_updated: bool) -> None:
         """Count the step that made the run's `step`-th update (1 is the first)."""

@@ -115,10 +115,13 @@ def loop(run: Run, stop: StopRequest) -> None:
             if is_due(state.step, config.train.log_every_steps, last) and state.step > before:
                 note = recording.record_step(run, result, speed)
             advance(state.step - before, note)
-            if profiled or recording.draw_histograms(run) or state.step <= before:
+            is_rolled_back = state.step <= before
+            # before what is true on the first rank alone: all ranks gather weights for it
+            drawn = not is_rolled_back and recording.draw_histograms(run)
+            if drawn or profiled or is_rolled_back:
                 speed.restart(state)
-            if state.step <= before:
-                continue  # rolled back
+            if is_rolled_back:
+                continue
             improved = False
             if is_due(state.step, config.train.validate_every_steps, last):
                 improved = recording.validate(run)
@@ -238,6 +241,7 @@ def go_back(run: Run, verdict: Verdict, batches: Batches) -> Batches:
         facts = rollback.roll_back(folder, run.training, run.skips, verdict, config, run.vocab_size, run.ranks)
     run.event("rollback", **facts)
     run.saved_step = run.state.step
+    run.observation.steps.forget()
     if run.log:
         run.log.rewind(run.state.step)
     run.say(

@@ -1,6 +1,7 @@
 """A stretch of bad text and a NaN: rolled back once, left out for good, and the model ends as without them."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -10,6 +11,7 @@ import pytest
 from commands import run_warm
 from flows import copy_at, events, trained, training_is_refused
 from small_runs import records
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 from benchmarks.accidents import BATCH, SETTINGS, TOLERANCE, plant
@@ -72,6 +74,18 @@ def who(run: Path, step: int) -> dict[str, Any]:
     return json.loads(result.stdout)
 
 
+def assert_kinds_make_up_the_gradient(run: Path) -> None:
+    for record in records(run, "train"):
+        norms = [record[f"grad_norm_{kind}"] for kind in ("attention", "feed_forward", "norms", "embedding")]
+        assert math.hypot(*norms) == pytest.approx(record["grad_norm"], rel=1e-3), record["step"]
+
+
+def histogram_steps(run: Path) -> list[int]:
+    found = EventAccumulator(str(run / "tensorboard"), size_guidance={"histograms": 0})
+    found.Reload()
+    return sorted({event.step for name in found.Tags()["histograms"] for event in found.Histograms(name)})
+
+
 def assert_rolled_back_once(run: Path, quantity: str) -> None:
     (rollback,) = events(run, "rollback")
     assert (rollback["from_step"], rollback["to_step"]) == (ACCIDENT + 1, SAVED)
@@ -95,10 +109,22 @@ def test_a_spike_is_rolled_back_once_and_stays_left_out_after_a_restart(undistur
 
 def test_a_nan_is_rolled_back_once(undisturbed, poisoned, tmp_path):
     run = copy_at(undisturbed, SAVED, tmp_path / "run")
-    result = train_planted(poisoned, run)
+    drawn = ("logging.tensorboard=true", f"logging.histograms_every_steps={SAVED // 2}")
+    result = train_planted(poisoned, run, "train.log_every_steps=1", *drawn)
     assert result.returncode == 0, result.stderr
     assert_rolled_back_once(run, "nan")
     assert held_out(run) == pytest.approx(held_out(undisturbed), rel=TOLERANCE)
+    assert_kinds_make_up_the_gradient(run)
+    assert all(math.isfinite(record["loss_mean"]) for record in records(run, "train"))
+    assert histogram_steps(run) == [STEPS], "none of the step that it went back to, with the accident's gradients"
+
+
+def test_an_update_that_is_left_out_is_read_as_it_was(undisturbed, spiked, tmp_path):
+    run = copy_at(undisturbed, SAVED, tmp_path / "run")
+    skip = ("stability.on_loss_spike=skip", "optimizer.clip_grad_norm=0.2", "train.log_every_steps=1")
+    trained(tmp_path, *options(spiked, run, *skip, f"train.stop_at_step={ACCIDENT + 4}"))
+    assert events(run, "update_skipped")
+    assert_kinds_make_up_the_gradient(run)
 
 
 def test_a_nan_ends_a_run_that_is_to_stop(undisturbed, poisoned, tmp_path):

@@ -50,6 +50,14 @@ def test_a_step_that_is_not_wanted_is_not_read(megatron_groups):
     assert model_summary([read(Weights(), 1.0, 0.5, is_wanted=False)]) == {}
 
 
+def test_a_step_that_was_rolled_back_is_not_in_the_next_record(megatron_groups):
+    readings, model = ModelReadings(is_on=True, clip_grad_norm=0.0), Weights()
+    for gradient in (math.nan, 0.5):
+        with readings.of_step([model], model, is_wanted=True):
+            model.linear.weight.grad = torch.tensor([[0.0, 0.0, gradient]])
+    assert model_summary([{"model": readings.take(0.5)}])["grad_norm_output"] == pytest.approx(0.5)
+
+
 def test_ranks_are_added_up():
     one = {"weights": {"1/attention": [9.0, 4.0, 1.0, 100.0, 0.0, 4.0, 4.0]}, "layers": {}, "logit": 3.0}
     two = {"weights": {"2/attention": [16.0, 4.0, 3.0, 300.0, 2.0, 4.0, 4.0]}, "layers": {}, "logit": 5.0}
@@ -98,6 +106,15 @@ def test_the_steps_between_two_records():
     assert (fields["loss_mean"], fields["loss_max"], fields["clipped_share"]) == (4.0, 5.0, 0.0)
     assert "initial_loss" not in fields
     assert steps.take(1.0) == {}
+
+
+def test_a_rollback_leaves_nothing_in_the_interval():
+    steps = StepStatistics()
+    steps.add(7, math.nan, math.nan, is_updated=False)
+    steps.forget()
+    steps.add(6, 3.0, 0.5, is_updated=True)
+    found = steps.take(1.0)
+    assert (found["loss_mean"], found["grad_norm_max"], found["updates_left_out"]) == (3.0, 0.5, 0)
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import run_warm, torchrun_command
+from small_runs import arguments
 
 from megatron_recipe.parallel import Ranks
 from megatron_recipe.profile_trace import StepProfiler
@@ -71,3 +73,14 @@ def test_a_profile_that_cannot_be_written_is_a_warning(tmp_path, capsys):
     (tmp_path / "profile").write_text("a file in the folder's place")
     run_steps(tmp_path, range(1, 4), (1, 2))
     assert "no complete profile of steps 1 to 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_profile_may_begin_at_a_step_with_histograms(dataset, tmp_path):
+    """Only the first rank profiles, and for histograms all ranks gather weights."""
+    drawn = ("logging.tensorboard=true", "logging.histograms_every_steps=4")
+    profiled = ("logging.profile_first_step=5", "logging.profile_last_step=5", "parallel.timeout_seconds=30")
+    words = arguments(dataset, tmp_path / "run", "train.stop_at_step=6", *drawn, *profiled)
+    result = run_warm(torchrun_command(2, words), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "run").rglob("*trace*"))

@@ -120,7 +120,7 @@ def test_the_command_trains_compares_and_recommends(files, tmp_path, tokenizer):
         (["--size", "0"], "--size 0 must be above 0"),
         (["--weight", "fr=1"], "no source is named 'fr'; there are en, zh"),
         (["--existing", "nowhere.model"], "nowhere.model: no such file"),
-        (["--lang", "de"], "--lang de must be en or zh"),
+        (["--lang", "de"], "--lang=de: unknown language; choose en or zh"),
     ],
 )
 def test_wrong_arguments(files, arguments, message):
