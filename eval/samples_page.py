@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
 from eval.page_strings import TABLES
 from megatron_recipe import __version__
 from megatron_recipe.files import atomic_file
 from megatron_recipe.report.formats import FILTERS, when
+from megatron_recipe.report.page_environment import page_environment
 from megatron_recipe.report.strings import Strings
 
 PACKAGES = ("eval", "data_prep.report", "megatron_recipe")
@@ -24,13 +23,7 @@ def write_page(path: Path, results: Sequence[dict[str, Any]], lang: str) -> None
 
 def render_page(results: Sequence[dict[str, Any]], lang: str) -> str:
     """The page as HTML, in a language of `TABLES`."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader(name) for name in PACKAGES]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(*PACKAGES)
     environment.filters.update(FILTERS)
     environment.globals.update(t=Strings(TABLES[lang]))
     names = short_names([result["model"] for result in results])

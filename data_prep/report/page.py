@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from data_prep.report.strings import strings_for
 from megatron_recipe import __version__
-from megatron_recipe.report.formats import FILTERS, decimal, integer, percent, visible, when
+from megatron_recipe.report.formats import FILTERS, decimal, integer, percent, visible
+from megatron_recipe.report.page_environment import page_environment
 from megatron_recipe.report.strings import Strings
 
 _NUMBERED = re.compile(r"(gopher_top|gopher_repeated)_(\d+)_(grams?)")
@@ -18,14 +18,8 @@ _NUMBERED = re.compile(r"(gopher_top|gopher_repeated)_(\d+)_(grams?)")
 def render_page(content: dict[str, Any], lang: str) -> str:
     """One HTML document in `lang`, of what `build_report` gives (or its JSON, read again)."""
     text = strings_for(lang)
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("data_prep.report"), PackageLoader("megatron_recipe")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS, when=_time, edge=_edge)
+    environment = page_environment("data_prep.report", "megatron_recipe")
+    environment.filters.update(FILTERS, edge=_edge)
     environment.globals.update(
         t=text,
         reason=lambda code: reason_name(text, str(code)),
@@ -66,7 +60,3 @@ def _edge(value: float) -> str:
         if value >= limit:
             return f"{value / limit:,.0f}{unit}"
     return f"{value:g}"
-
-
-def _time(value: str | None) -> Markup:
-    return Markup("<time>{}</time>").format(visible(when(value)))

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
 from data_prep.tokenizer_lab.page_strings import TABLES
 from megatron_recipe import __version__
 from megatron_recipe.report.formats import FILTERS
+from megatron_recipe.report.page_environment import page_environment
 from megatron_recipe.report.strings import Strings
 
 PACKAGES = ("data_prep.tokenizer_lab", "data_prep.report", "megatron_recipe")
@@ -20,13 +19,7 @@ def render_page(results: dict[str, Any], lang: str) -> str:
         results: what `results.write_results` wrote.
         lang: a key of TABLES.
     """
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader(name) for name in PACKAGES]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(*PACKAGES)
     environment.filters.update(FILTERS)
     environment.globals.update(t=Strings(TABLES[lang]))
     ranked = sorted(results["tokenizers"], key=lambda one: (one["loses_text"], one["flops_per_byte"]))

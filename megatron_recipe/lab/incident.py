@@ -3,12 +3,12 @@
 Ready ones lie in `incidents/`; a user's own is any YAML file of the same form.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from megatron_recipe.both_languages import Text
 from megatron_recipe.lab.accident_data import BadStretch, OtherTokenizer, TrainedWeights, Unshuffled
 from megatron_recipe.lab.accident_process import DecayNorms, MemoryLimit, SlowReading
 from megatron_recipe.lab.accident_strikes import NodeKilled
@@ -17,8 +17,6 @@ from megatron_recipe.lab.incident_half import Half, PureHalf
 from megatron_recipe.settings import RecipeFolder, Section, parse
 
 FILES = RecipeFolder(Path(__file__).parent / "incidents", hidden=(), kind="incident")
-WIDE = r"[\u2e80-\u9fff\uff00-\uffef]"
-FOLD = re.compile(rf"(?<={WIDE}) (?={WIDE})")
 
 AnyChange = Annotated[
     Settings
@@ -35,21 +33,6 @@ AnyChange = Annotated[
     Field(discriminator="kind"),
 ]
 """Every kind of change. A new kind is a class beside `Settings`, named here."""
-
-
-class Text(Section):
-    """The same text in both languages."""
-
-    en: str = Field(min_length=1)
-    """In English."""
-    zh: str = Field(min_length=1)
-    """In Chinese."""
-
-    @field_validator("zh")
-    @classmethod
-    def _unfolded(cls, text: str) -> str:
-        """YAML makes a blank of a line break, and Chinese has none between its characters."""
-        return FOLD.sub("", text)
 
 
 class Condition(Section):

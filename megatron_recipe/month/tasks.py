@@ -7,23 +7,11 @@ from typing import Literal
 import yaml
 from pydantic import Field
 
+from megatron_recipe.both_languages import Text
 from megatron_recipe.month.month_file import Month
 from megatron_recipe.settings import Section, parse
 
 WEEKS = Path(__file__).parent / "weeks"
-
-
-class Text(Section):
-    """The same text in both languages."""
-
-    en: str = Field(min_length=1)
-    """English."""
-    zh: str = Field(min_length=1)
-    """Chinese."""
-
-    def of(self, lang: str) -> str:
-        """The text of a language."""
-        return self.zh if lang == "zh" else self.en
 
 
 class Task(Section):

@@ -5,6 +5,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from markupsafe import Markup
+
 UNKNOWN = "—"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Controls, bidirectional overrides and isolates, zero-width characters, line separators: they act, hide or reorder.
@@ -146,6 +148,11 @@ def _three_digits(value: float) -> str:
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
 
 
+def unbroken_time(value: str | None) -> Markup:
+    """A time that is not broken over lines."""
+    return Markup("<time>{}</time>").format(visible(when(value)))
+
+
 FILTERS = {
     "integer": integer,
     "decimal": decimal,
@@ -157,6 +164,7 @@ FILTERS = {
     "percent": percent,
     "scientific": scientific,
     "visible": visible,
+    "when": unbroken_time,
     "fact": fact,
     "money": money,
 }

@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from megatron_recipe import __version__
 from megatron_recipe.references.standing import Standing
 from megatron_recipe.report.commands import commands, data_command, shown_path
-from megatron_recipe.report.formats import FILTERS, SUPERSCRIPTS, seconds_in_units, visible, when
+from megatron_recipe.report.formats import FILTERS, SUPERSCRIPTS, seconds_in_units
 from megatron_recipe.report.operation import operation_section, sentence
+from megatron_recipe.report.page_environment import page_environment
 from megatron_recipe.report.run_files import Run
 from megatron_recipe.report.sources import source_table
 from megatron_recipe.report.strings import Strings, strings_for
@@ -28,16 +26,8 @@ def render_page(run: Run, lang: str, standing: Standing | None = None) -> str:
     """The whole report of `run` as one HTML document in `lang`; with the band of the reference `standing` is about."""
     text = strings_for(lang)
     summary = summarise(run)
-    environment = Environment(
-        loader=PackageLoader("megatron_recipe", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        FILTERS, power=_power, when=_time, duration=_duration_in(text), source_table=source_table
-    )
+    environment = page_environment("megatron_recipe")
+    environment.filters.update(FILTERS, power=_power, duration=_duration_in(text), source_table=source_table)
     environment.filters.update(lowest=_lowest, sentence=partial(sentence, text))
     environment.globals.update(t=text)
     return environment.get_template("report.html").render(
@@ -85,11 +75,6 @@ def shown_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _lowest(records: list[dict[str, Any]]) -> dict[str, Any]:
     """The record of the lowest loss; the last one where none is finite."""
     return min((r for r in records if math.isfinite(r["loss"])), key=lambda r: r["loss"], default=records[-1])
-
-
-def _time(value: str | None) -> Markup:
-    """A time that is not broken over lines."""
-    return Markup("<time>{}</time>").format(visible(when(value)))
 
 
 def _power(exponent: int) -> str:
