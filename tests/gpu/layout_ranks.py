@@ -38,6 +38,7 @@ LAYOUTS = {
         "interleaved, tensor": (*INTERLEAVED, *TENSOR),
         "stages of four": ("parallel.pipeline=4",),
         "context, tensor": (*CONTEXT, *TENSOR),
+        "context, interleaved": (*CONTEXT, *INTERLEAVED),
     },
     8: {
         "interleaved, tensor, data": (*INTERLEAVED, *TENSOR),
