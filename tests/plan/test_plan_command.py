@@ -53,6 +53,15 @@ def test_the_page_fits_80_columns(capsys, recipe, lang):
     assert ("参数量" in page) == (lang == "zh")
 
 
+@pytest.mark.parametrize(("lang", "said"), [("en", "split is slower"), ("zh", "切分后更慢")])
+def test_an_mfu_that_was_measured_with_whole_models_says_so(capsys, lang, said):
+    for sets in ((), ("parallel.pipeline=2",)):
+        plan(gpus=8, lang=lang, sets=sets)
+        page = capsys.readouterr().out
+        assert (said in page) == bool(sets)
+        assert max(cell_len(line) for line in page.splitlines()) <= 80
+
+
 def test_both_languages_say_the_same_things():
     english, chinese = TABLES["en"], TABLES["zh"]
     assert english.keys() == chinese.keys()
