@@ -106,7 +106,7 @@ def print_result(result: dict[str, Any], lang: str) -> None:
         table.add_row(*row)
     console.print(table)
     for conclusion in result["conclusions"]:
-        console.print(conclusion_text(conclusion, lang), soft_wrap=True, highlight=False)
+        console.print(conclusion_text(conclusion, result, lang), soft_wrap=True, highlight=False)
     console.print(words["confidence"].format(percent=100 * result["confidence"]), soft_wrap=True, highlight=False)
 
 

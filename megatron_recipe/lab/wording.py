@@ -1,30 +1,15 @@
-"""A comparison's numbers as text: conclusions, and values with what is uncertain about them."""
+"""A comparison as text for the terminal: its conclusions, and values with what is uncertain about them."""
 
 import math
 from typing import Any
 
-from megatron_recipe.lab.words import WORDS
 
-Words = dict[str, str]
+def conclusion_text(entry: dict[str, Any], result: dict[str, Any], lang: str) -> str:
+    """One conclusion of a comparison.json as the sentence of its page: "B is better than A: …"."""
+    from megatron_recipe.report.comparison_words import conclusion
+    from megatron_recipe.report.words import Words
 
-
-def conclusion_text(conclusion: dict[str, Any], lang: str) -> str:
-    """One conclusion of comparison.json as a sentence: "B is better than A by 0.021 ± 0.006 nats …"."""
-    words = WORDS[lang]
-    if conclusion["kind"] == "not_measured":
-        return words[conclusion["why"]].format(labels=joined(conclusion["labels"], words))
-    half = conclusion["half_width"]
-    values = {**conclusion, "half_width": rounded(half, half), "measure": words[conclusion["measure"]]}
-    if conclusion["kind"] == "better":
-        values["difference"] = rounded(conclusion["difference"], half)
-    else:
-        values["labels"] = joined(conclusion["labels"], words)
-    return words[conclusion["kind"]].format(**values)
-
-
-def joined(labels: list[str], words: Words) -> str:
-    """`A, B and C`."""
-    return words["and"].join(filter(None, [words["comma"].join(labels[:-1]), *labels[-1:]]))
+    return conclusion(entry, result["measures"], Words(lang))
 
 
 def rounded(value: float, uncertainty: float) -> str:
@@ -46,7 +31,7 @@ def summary_text(summary: dict[str, Any] | None) -> str:
     return f"{rounded(mean, half)} ± {rounded(half, half)}"
 
 
-def duration_text(seconds: float, words: Words) -> str:
+def duration_text(seconds: float, words: dict[str, str]) -> str:
     """`3 h 20 min`, `4 min 10 s`, `12 s`."""
     minutes, left = divmod(round(seconds), 60)
     if minutes >= 60:

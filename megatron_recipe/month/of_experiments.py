@@ -26,7 +26,7 @@ def comparison(folder: Folder, name: str) -> Found | None:
             "runs": len(states),
             "seeds": len(facts["seeds"]),
             "tokens": facts["tokens_per_run"] / 1e6,
-            "conclusion": {lang: conclusion_text(said[0], lang) if said else "–" for lang in ("en", "zh")},
+            "conclusion": {lang: conclusion_text(said[0], facts, lang) if said else "–" for lang in ("en", "zh")},
             "proven": sum(one["kind"] == "better" for one in said),
         }
         return Found("comparison", file, values)

@@ -10,6 +10,8 @@ from megatron_recipe.lab.intervals import difference
 from megatron_recipe.lab.wording import conclusion_text, duration_text, rounded, summary_text
 from megatron_recipe.lab.words import CHINESE, ENGLISH
 
+RESULT = {"measures": {"validation_loss": {"unit": "nats", "better": "lower"}}}
+
 
 def conclusions(runs: dict[str, dict[int, float]], planned: int = 3) -> list[dict[str, Any]]:
     pairs = list(itertools.combinations(runs, 2))
@@ -23,16 +25,18 @@ def test_a_difference_is_said_with_its_interval_and_its_seeds() -> None:
     (found,) = conclusions(runs)
     assert (found["kind"], found["better"], found["worse"], found["seeds"]) == ("better", "B", "A", 3)
     assert found["difference"] == pytest.approx(0.021)
-    assert conclusion_text(found, "en") == ("B is better than A by 0.0210 ± 0.0025 nats validation loss (3 seeds)")
-    assert conclusion_text(found, "zh") == "B 优于 A：验证损失低 0.0210 ± 0.0025 奈特（3 个种子）"
+    assert conclusion_text(found, RESULT, "en") == (
+        "B is better than A: held-out loss lower by 0.0210 ± 0.0025 nats (3 seeds)."
+    )
+    assert conclusion_text(found, RESULT, "zh") == "B 优于 A：留出集损失低 0.0210 ± 0.0025 nat（3 个种子）。"
 
 
 def test_no_difference_is_said_once_for_all_that_are_alike() -> None:
     runs = {"A": {1: 5.0, 2: 5.2, 3: 5.1}, "B": {1: 5.1, 2: 5.1, 3: 5.1}, "C": {1: 5.2, 2: 5.0, 3: 5.15}}
     (found,) = conclusions(runs)
     assert (found["kind"], found["labels"]) == ("no_difference", ["A", "B", "C"])
-    assert conclusion_text(found, "en").startswith("no difference shown between A, B and C: validation loss within ± ")
-    assert conclusion_text(found, "zh").startswith("A、B 与 C 之间未显示差异：验证损失相差在 ± ")
+    assert conclusion_text(found, RESULT, "en").startswith("No difference shown between A, B and C in held-out loss: ")
+    assert conclusion_text(found, RESULT, "zh").startswith("A、B 和 C 之间在留出集损失上未显示差别：")
 
 
 def test_a_setting_that_scatters_does_not_hide_what_is_known_of_the_others() -> None:
@@ -89,16 +93,21 @@ def test_of_many_settings_the_best_is_set_against_each_other_one() -> None:
 @pytest.mark.parametrize(
     ("runs", "planned", "why", "text"),
     [
-        ({"A": {1: 5.0}, "B": {1: 4.0}}, 1, "one_seed", "not measured: one seed has no spread"),
-        ({"A": {1: 5.0, 2: 5.1}, "B": {1: 4.0}}, 3, "too_few_runs", "not measured: too few runs of A and B ended"),
-        ({"A": {}, "B": {}}, 3, "no_held_out_loss", "not measured: no held-out loss"),
+        ({"A": {1: 5.0}, "B": {1: 4.0}}, 1, "one_seed", "Not measured for A and B: one seed has no spread"),
+        (
+            {"A": {1: 5.0, 2: 5.1}, "B": {1: 4.0}},
+            3,
+            "too_few_runs",
+            "Not measured for A and B: too few of their runs ended",
+        ),
+        ({"A": {}, "B": {}}, 3, "no_held_out_loss", "Not measured: no run has measured the held-out loss"),
     ],
 )
 def test_what_was_not_measured_is_said(runs: dict[str, dict[int, float]], planned: int, why: str, text: str) -> None:
     (found,) = conclusions(runs, planned)
     assert (found["kind"], found["why"]) == ("not_measured", why)
-    assert conclusion_text(found, "en").startswith(text)
-    assert conclusion_text(found, "zh").startswith("未测得")
+    assert conclusion_text(found, RESULT, "en").startswith(text)
+    assert conclusion_text(found, RESULT, "zh").partition("：")[0].endswith("未测")
 
 
 def test_both_languages_have_the_same_words_and_places() -> None:

@@ -65,5 +65,5 @@ def test_a_comparison_counts_when_all_its_runs_are_finished(tmp_path: Path) -> N
             run["state"] = "finished"
     write(tmp_path / "comparisons/rates/comparison.json", content)
     one = found(tmp_path, "comparison:learning_rate")
-    assert "5e-4 is better than 1e-4 by 0.218 ± 0.050" in evidence_text(one, "en")
+    assert "5e-4 is better than 1e-4: held-out loss lower by 0.218 ± 0.050" in evidence_text(one, "en")
     assert "5e-4 优于 1e-4" in evidence_text(one, "zh")

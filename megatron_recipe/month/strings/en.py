@@ -57,7 +57,7 @@ EVIDENCE = {
     "{perplexity:.1f}, {bits_per_byte:.3f} bits per byte on {tokens:,.2f}M tokens",
     "samples": "{samples} continuations of {prompts} prompts, up to {longest:,} characters",
     "benchmark": "{name}: {score:.1%} ± {error:.1%}, chance {chance:.0%}, {questions:,} of {of:,} questions: {verdict}",
-    "comparison": "{settings} settings, {runs} runs on {seeds} seeds of {tokens:,.2f}M tokens; {conclusion}",
+    "comparison": "{settings} settings, {runs} runs on {seeds} seeds of {tokens:,.2f}M tokens. {conclusion}",
     "incident": "{name}: {verdict}; held-out loss {incident:.3f}, control {control:.3f}, remedy {remedy:.3f} "
     "({recovered}); diagnose says: {check}",
     "incident_records": "{records} records: {names}",

@@ -108,7 +108,7 @@ QUIZ: dict[str, tuple[str, ...]] = {
     ),
     "comparison": (
         "What did your comparison {name} prove, and what not?",
-        "{conclusion}: {settings} settings, {seeds} seeds, {runs} runs of {tokens:,.2f}M tokens each.",
+        "{conclusion} That is of {settings} settings, {seeds} seeds, {runs} runs of {tokens:,.2f}M tokens each.",
         "Equal tokens, equal seeds in every setting, an interval over the seeds. It holds for this size and this "
         "length; "
         '"no difference shown" would not mean "equal".',

@@ -53,7 +53,7 @@ EVIDENCE = {
     "{perplexity:.1f}，每字节 {bits_per_byte:.3f} 比特，{tokens:,.2f}M token",
     "samples": "{prompts} 个提示的 {samples} 段续写，最长 {longest:,} 字符",
     "benchmark": "{name}：{score:.1%} ± {error:.1%}，随机 {chance:.0%}，{of:,} 题中的 {questions:,} 题：{verdict}",
-    "comparison": "{settings} 种设置，{seeds} 个种子共 {runs} 次训练，每次 {tokens:,.2f}M token；{conclusion}",
+    "comparison": "{settings} 种设置，{seeds} 个种子共 {runs} 次训练，每次 {tokens:,.2f}M token。{conclusion}",
     "incident": "{name}：{verdict}；验证损失 {incident:.3f}，对照 {control:.3f}，对策后 "
     "{remedy:.3f}（{recovered}）；诊断：{check}",
     "incident_records": "{records} 份记录：{names}",
