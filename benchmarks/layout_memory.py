@@ -55,7 +55,6 @@ class Case:
     """A recipe in a layout."""
 
     name: str
-    recipe: str
     ranks: int
     config: Config
 
@@ -66,14 +65,14 @@ class Case:
         if len(parts) != 4 or not parts[1].isdigit() or not parts[2].isdigit():
             raise ConfigError(f"--rows {text}: write RECIPE:RANKS:MICRO_BATCH:SETTINGS, as {ROWS[3]}")
         recipe, ranks, micro_batch = parts[0], int(parts[1]), int(parts[2])
-        sets = [f"batch.micro_batch_size_samples={micro_batch}", "memory.recompute=none", *parts[3].split(",")]
-        layout = load_config(recipe, [one for one in sets if one]).parallel
+        own = [one for one in parts[3].split(",") if one]
+        sets = (f"batch.micro_batch_size_samples={micro_batch}", "memory.recompute=none", *own)
+        layout = load_config(recipe, sets).parallel
         data_ranks, left = divmod(ranks, layout.tensor * layout.pipeline * layout.context)
         if left or not data_ranks:
             raise ConfigError(f"--rows {text}: {ranks} ranks are no multiple of tensor × pipeline × context")
         samples = micro_batch * data_ranks * FOR_EACH_STAGE * layout.pipeline
-        sets.append(f"batch.global_batch_size_samples={samples}")
-        return cls(text, recipe, ranks, load_config(recipe, [one for one in sets if one]))
+        return cls(text, ranks, load_config(recipe, (*sets, f"batch.global_batch_size_samples={samples}")))
 
 
 def arguments() -> argparse.Namespace:

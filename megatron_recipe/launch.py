@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_recipe import cli, console
-from megatron_recipe.doctor.gpu import installed_gpus, usable_count
+from megatron_recipe.doctor.gpu import usable_gpus
 from megatron_recipe.errors import MachineError, RecipeError
 from megatron_recipe.home_paths import with_home
 from megatron_recipe.quiet import hush_libraries
@@ -117,7 +117,7 @@ def world_size(options: Sequence[str]) -> int | None:
     named = dict(option.lstrip("-").partition("=")[::2] for option in options)
     processes = named.get("nproc-per-node", "1")
     asked = int(processes) if processes.isdigit() else 0
-    count = usable_count(len(installed_gpus())) if processes == "gpu" else asked
+    count = usable_gpus() if processes == "gpu" else asked
     machines = named.get("nnodes", "1").split(":")[-1]
     return count * int(machines) if count and machines.isdigit() else None
 

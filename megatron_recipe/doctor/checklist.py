@@ -14,7 +14,7 @@ from megatron_recipe.config import Config
 from megatron_recipe.dataset_facts import DatasetFacts, read_dataset_facts
 from megatron_recipe.doctor.check import Check, Status
 from megatron_recipe.doctor.checklist_words import Words
-from megatron_recipe.doctor.gpu import asked_processes, installed_gpus, usable_count
+from megatron_recipe.doctor.gpu import asked_processes, installed_gpus, usable_gpus
 from megatron_recipe.doctor.network import wandb_has_key
 from megatron_recipe.doctor.software import MINIMUM_DRIVER
 from megatron_recipe.errors import RecipeError
@@ -96,7 +96,7 @@ def image_row(rows: Rows) -> Check:
 
 def processes_row(rows: Rows) -> Check:
     """As many processes as GPUs."""
-    gpus = usable_count(len(installed_gpus()))
+    gpus = usable_gpus()
     processes = processes_of(gpus)
     return rows.row("", "gpus.found", "warn" if gpus > processes else "ok", gpus=gpus, processes=processes)
 
@@ -172,8 +172,7 @@ def folder_rows(rows: Rows, config: Config, folder: Path) -> Iterator[Check]:
     yield rows.row("", "volume.gone" if gone else "volume.ok", "warn" if gone else "ok", mount=mount, kind=kind)
     free = shutil.disk_usage(existing).free
     vocabulary = config.model.vocab_size or 32_000
-    processes = processes_of(usable_count(len(installed_gpus())))
-    needed = estimate_disk(config, vocabulary, processes, tokens=0).checkpoints
+    needed = estimate_disk(config, vocabulary, processes_of(usable_gpus()), tokens=0).checkpoints
     status: Status = "fail" if free < needed else "ok"
     yield rows.row("", "disk.found", status, free=f"{free / 1e9:.0f}", needed=f"{needed / 1e9:.1f}")
 

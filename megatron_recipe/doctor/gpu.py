@@ -40,10 +40,10 @@ def installed_gpus() -> list[Gpu]:
     return [Gpu(name, driver) for name, driver in query_gpus("name", "driver_version")]
 
 
-def usable_count(installed: int) -> int:
-    """How many CUDA_VISIBLE_DEVICES leaves, as far as that is known without CUDA."""
+def usable_gpus() -> int:
+    """How many of them CUDA_VISIBLE_DEVICES leaves, as far as that is known without CUDA."""
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return installed if devices is None else len([one for one in devices.split(",") if one])
+    return len(installed_gpus()) if devices is None else len([one for one in devices.split(",") if one])
 
 
 def asked_processes(gpus: int) -> int | None:

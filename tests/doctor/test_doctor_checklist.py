@@ -11,7 +11,7 @@ from fake_gpus import H100
 from typer.testing import CliRunner
 
 from megatron_recipe.cli import app
-from megatron_recipe.doctor import checklist
+from megatron_recipe.doctor import checklist, gpu
 from megatron_recipe.doctor.check import Check
 from megatron_recipe.doctor.checklist_words import CHINESE, ENGLISH
 from megatron_recipe.doctor.gpu import Gpu
@@ -37,7 +37,8 @@ def a_healthy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def rented(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checklist, "installed_gpus", lambda: [H100, H100])
+    for module in (checklist, gpu):
+        monkeypatch.setattr(module, "installed_gpus", lambda: [H100, H100])
 
 
 def rows(dataset: Path, *overrides: str, run_dir: Path | None = None, lang: str = "en") -> dict[str, Check]:

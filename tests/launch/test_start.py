@@ -11,6 +11,7 @@ import torch
 from commands import ENVIRONMENT, LAUNCH, SECONDS, run, torchrun_command
 
 from megatron_recipe import launch
+from megatron_recipe.doctor import gpu
 from megatron_recipe.errors import MachineError
 from megatron_recipe.train_command import warn_of_idle_gpus
 
@@ -77,7 +78,7 @@ def test_the_first_of_a_machines_ranks_speaks(tmp_path: Path, monkeypatch: pytes
 def test_the_number_of_processes_is_known_before_they_start(
     options: list[str], devices: str | None, expected: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "installed_gpus", lambda: [])
+    monkeypatch.setattr(gpu, "installed_gpus", lambda: [])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if devices is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
