@@ -101,12 +101,13 @@ def main() -> int:
             raise ConfigError(
                 "memory is measured on a GPU, and none is visible here; --dry-run shows the plan's numbers"
             )
-    except ConfigError as error:
+        if not options.worker:
+            options.out.mkdir(parents=True, exist_ok=True)
+    except (ConfigError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     if options.worker:
         return work(cases, Path(options.worker[0]), options.worker[1:])
-    options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / "layout_memory.log").open("wb") as log:
         process = SharedProcess(
             options.out / "layout_memory.json", options.seconds, options.row_seconds, line, log, key="name"

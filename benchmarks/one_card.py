@@ -21,6 +21,13 @@ def share_first_gpu() -> None:
 
 def main() -> None:
     """Run a script as such a rank."""
+    if "RANK" not in os.environ or len(sys.argv) < 2:
+        print(
+            "one_card.py runs a script by torchrun: torchrun --standalone --nproc-per-node 4 benchmarks/one_card.py "
+            "SCRIPT ARGUMENTS…",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     share_first_gpu()
     del sys.argv[0]
     sys.path[0] = str(Path(sys.argv[0]).absolute().parent)  # as Python itself does for a script

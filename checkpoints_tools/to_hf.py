@@ -96,7 +96,7 @@ def require_own_folder(out: Path, checkpoint: Path) -> None:
     if not (out / EXPORT).is_file():
         raise ConfigError(f"{out} exists and is not an export (no {EXPORT}); choose another folder")
     there = json_if_whole(out / EXPORT)
-    if "source" in there and run_name(Path(there["source"])) != run_name(checkpoint):
+    if "source" in there and run_name(Path(str(there["source"]))) != run_name(checkpoint):
         raise ConfigError(
             f"{out} is the export of another run, {there['source']}; choose another folder, or delete this one first"
         )

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 from megatron_recipe.doctor.check import Check, answer_of, judge
 
@@ -41,9 +42,11 @@ def installed_gpus() -> list[Gpu]:
 
 
 def usable_gpus() -> int:
-    """How many of them CUDA_VISIBLE_DEVICES leaves, as far as that is known without CUDA."""
+    """How many of them CUDA_VISIBLE_DEVICES leaves, as far as that is known without CUDA: those before a -1."""
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return len(installed_gpus()) if devices is None else len([one for one in devices.split(",") if one])
+    if devices is None:
+        return len(installed_gpus())
+    return len([one for one in takewhile(lambda one: not one.startswith("-"), devices.split(",")) if one])
 
 
 def asked_processes(gpus: int) -> int | None:

@@ -43,6 +43,14 @@ def test_what_is_no_row_is_refused(tmp_path, row, said):
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("rank", "words"), [({}, ["script.py"]), ({"RANK": "0"}, [])])
+def test_ranks_are_torchruns_and_have_a_script(rank, words):
+    outside = {name: value for name, value in os.environ.items() if name != "RANK"}
+    command = [sys.executable, str(ROOT / "benchmarks/one_card.py"), *words]
+    done = subprocess.run(command, env={**outside, **rank}, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 2 and done.stderr.startswith("one_card.py runs a script by torchrun: ")
+
+
 def test_a_script_runs_as_a_rank_on_the_first_card(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -71,6 +71,8 @@ def test_the_first_of_a_machines_ranks_speaks(tmp_path: Path, monkeypatch: pytes
         (["--nnodes=2", "--nproc-per-node=4"], None, 8),
         (["--nnodes=1:3", "--nproc-per-node=2"], None, 6),
         (["--nproc-per-node=gpu"], "0,1,5", 3),
+        (["--nproc-per-node=gpu"], "0,-1,5", 1),
+        (["--nproc-per-node=gpu"], "-1", None),
         (["--nproc-per-node=gpu"], None, None),
         (["--nnodes=2", "--nproc-per-node=auto"], None, None),
     ],
