@@ -97,7 +97,7 @@ QUIZ: dict[str, tuple[str, ...]] = {
     "comparison": (
         "对比 {name} 证明了什么？没有证明什么？",
         "{conclusion}共 {settings} 种设置，{seeds} 个种子，{runs} 次训练，每次 {tokens:,.2f}M token。",
-        "token 数相同，各设置的种子相同，区间来自种子间的差异。结论只对这个规模和长度成立；“未显示差异”也不等于"
+        "token 数相同，各设置的种子相同，区间来自种子间的差异。结论只对这个规模和长度成立；“未显示差别”也不等于"
         "“相同”。",
     ),
     "incident": (
